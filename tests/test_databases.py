@@ -1,0 +1,43 @@
+"""The database fixtures themselves: each gives an empty database that works, sync and async."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_gets_an_empty_database(db, turn: int) -> None:
+    engine = db.engine()
+    assert inspect(engine).get_table_names() == []
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE numbers (n INTEGER)"))
+        connection.execute(text("INSERT INTO numbers VALUES (1)"))
+        assert connection.scalar(text("SELECT n FROM numbers")) == 1
+
+
+def test_each_async_driver_reaches_its_database(async_db) -> None:
+    async def answer() -> int:
+        engine = async_db.async_engine()
+        assert engine.dialect.driver == async_db.name.partition("+")[2]
+        async with engine.connect() as connection:
+            return await connection.scalar(text("SELECT 42"))
+
+    assert async_db.run(answer()) == 42
+
+
+def test_a_file_is_shared_by_sync_and_async_engines(async_db) -> None:
+    if async_db.name.startswith("sqlite_memory"):
+        with pytest.raises(SQLAlchemyError):
+            async_db.run(_read_over_async(async_db))
+        return
+    assert async_db.run(_read_over_async(async_db)) == 7
+
+
+async def _read_over_async(database) -> int:
+    with database.engine().begin() as connection:
+        connection.execute(text("CREATE TABLE shared (n INTEGER)"))
+        connection.execute(text("INSERT INTO shared VALUES (7)"))
+    async with database.async_engine().connect() as connection:
+        return await connection.scalar(text("SELECT n FROM shared"))
