@@ -1,4 +1,4 @@
-"""The demonstration's application: what a site about flights asks its database.
+"""The demonstration's application: what a site about flights asks.
 
 Each function answers one kind of request and returns plain values, as a web view would put them
 in a page. Some have the faults of real applications; beside each stands the mended form, and both
