@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# Read once: no test sees a variable that starts like a setting, see _no_settings_from_outside.
 MARIADB_URL_VARIABLE = "SA_PERF_TEST_MARIADB_URL"
+MARIADB_URL = os.environ.get(MARIADB_URL_VARIABLE)
 # Set by the tox environment that has no driver but Python's own sqlite3.
 CORE_ONLY = os.environ.get("SA_PERF_TEST_CORE_ONLY") == "1"
 NOT_IN_CORE = ("async_driver", "mariadb", "postgresql")
@@ -129,9 +131,10 @@ class Server:
             database.close()
             self.execute(self.drop.format(schema))
 
-    def execute(self, *statements: str) -> None:
+    def execute(self, *statements: str, database: str | None = None) -> None:
         """Run statements outside a transaction, on a connection of their own."""
-        engine = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        url = self.url.set(database=database or self.url.database)
+        engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
@@ -157,9 +160,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""
-    for name in list(os.environ):
-        if name.startswith("SA_PERF_") and not name.startswith("SA_PERF_TEST_"):
-            monkeypatch.delenv(name)
+    for name in [name for name in os.environ if name.startswith("SA_PERF_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")
@@ -193,11 +195,10 @@ def postgresql_server() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Server:
     """MariaDB at ``SA_PERF_TEST_MARIADB_URL``, else at the local socket as root, else a skip."""
-    given = os.environ.get(MARIADB_URL_VARIABLE)
     found = [path for path in MARIADB_SOCKETS if _is_socket(Path(path))]
-    if not given and not found:
+    if not MARIADB_URL and not found:
         pytest.skip(f"no MariaDB: {MARIADB_URL_VARIABLE} is not set, no socket at its usual places")
-    url = make_url(given or f"mariadb+pymysql://root@localhost/?unix_socket={found[0]}")
+    url = make_url(MARIADB_URL or f"mariadb+pymysql://root@localhost/?unix_socket={found[0]}")
     server = Server(
         url=url.set(drivername="mariadb+pymysql"),
         async_driver="asyncmy",
@@ -207,7 +208,7 @@ def mariadb_server() -> Server:
     try:
         server.execute("SELECT 1")
     except SQLAlchemyError as error:
-        if given:  # whoever names a server wants it tested
+        if MARIADB_URL:  # whoever names a server wants it tested
             raise
         pytest.skip(f"no MariaDB: root may not connect at {found[0]}: {error}")
     return server
