@@ -23,22 +23,26 @@ PACKAGE = ROOT / "sa_perf"
 Rule: TypeAlias = Callable[[Path], "list[str]"]
 
 # Layers, lowest first, as the rooms that a room may import.
-LEAVES = {"errors", "finding"}
+LEAVES = {"errors", "finding", "json_values"}
 GROUND = LEAVES | {"dialects", "settings"}
 FEATURES = {"pagination", "plans", "queries", "resources", "retention", "views"}
 READERS = {"migration", "snapshot", "store"}
-CORE = GROUND | FEATURES | READERS | {"instrumentation"}
+ROOT_ROOMS = {"housekeeping", "instrumentation", "post"}  # the composition root, in three files
+CORE = GROUND | FEATURES | READERS | ROOT_ROOMS
 FACE = CORE | {"__init__"}  # what an application sees, and the rooms that act as one
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "finding": set(),
+    "json_values": set(),
     "settings": LEAVES,
     "dialects": LEAVES | {"settings"},
     **{room: GROUND for room in FEATURES},
     "snapshot": GROUND | FEATURES,
     "store": GROUND | FEATURES | {"snapshot"},  # what it keeps are snapshots
     "migration": GROUND | FEATURES,
-    "instrumentation": GROUND | FEATURES | READERS,
+    "housekeeping": GROUND | FEATURES | READERS,
+    "post": GROUND | FEATURES | READERS,
+    "instrumentation": CORE,
     "__init__": CORE,
     "demo": FACE,
     "exporters": FACE,
@@ -165,8 +169,8 @@ def optional_dependencies_have_one_owner(package: Path) -> list[str]:
     faults = []
     for path in _modules(package):
         place = path.relative_to(package).as_posix()
-        for name, line in _imported_names(_tree(path), _dotted(package, path), path):
-            top = name.partition(".")[0]
+        for base, _, line in _imports(_tree(path), _dotted(package, path), path):
+            top = base.partition(".")[0]
             if top not in at_hand and OWNERS.get(top) != place:
                 owner = OWNERS.get(top, "no file")
                 faults.append(f"{place}:{line}: imports {top!r}, which {owner} owns")
@@ -380,26 +384,24 @@ def _arrows(package: Path) -> Iterator[tuple[str, str]]:
     ours = {_dotted(package, path) for path in _modules(package)}
     for path in _modules(package):
         source = _dotted(package, path)
-        for name, _ in _imported_names(_tree(path), source, path):
-            target = name
-            while target not in ours and "." in target:
-                target = target.rpartition(".")[0]
-            if target in ours:
-                yield source, target
+        for base, name, _ in _imports(_tree(path), source, path):
+            if base.partition(".")[0] == package.name:
+                whole = f"{base}.{name}"
+                yield source, whole if whole in ours else base
 
 
-def _imported_names(tree: ast.Module, module: str, path: Path) -> Iterator[tuple[str, int]]:
-    """Yield (dotted name, line); ``from a import b`` gives ``a.b``, relative names made whole."""
+def _imports(tree: ast.Module, module: str, path: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield (module, name taken from it or nothing, line); relative modules are made whole."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            yield from ((alias.name, "", node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 steps = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*steps, *filter(None, [node.module])])
-            yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
+            yield from ((base, alias.name, node.lineno) for alias in node.names)
 
 
 def _literals(tree: ast.Module) -> Iterator[ast.Constant]:
