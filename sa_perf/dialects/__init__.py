@@ -1,0 +1,72 @@
+"""All SQL that is written for one database, and the one place that picks.
+
+`dialect_for` gives the `Dialect` of an engine, a connection or a name. A database's own file is
+loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from sa_perf.dialects.base import DBAPIConnection, DBAPICursor, Dialect
+from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
+from sa_perf.dialects.plan import OPERATIONS, Operation, Plan, PlanNode
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    Bind: TypeAlias = (
+        "Engine | AsyncEngine | Connection | AsyncConnection | SQLAlchemyDialect | str"
+    )
+
+__all__ = [
+    "OPERATIONS",
+    "ColumnFacts",
+    "DBAPIConnection",
+    "DBAPICursor",
+    "Dialect",
+    "IndexFacts",
+    "Operation",
+    "Plan",
+    "PlanNode",
+    "TableFacts",
+    "dialect_for",
+]
+
+
+def dialect_for(bind: Bind) -> Dialect:
+    """The dialect of a database; of one that sa_perf does not know, the base `Dialect`.
+
+    Whether ``mysql://`` leads to MariaDB is known once the engine has connected; both read the
+    plans of either.
+
+    Args:
+        bind: an engine, a connection, SQLAlchemy's dialect, or a name as in ``engine.name``.
+    """
+    if isinstance(bind, str):
+        return _class_for(bind)(bind)
+    dialect: SQLAlchemyDialect = getattr(bind, "dialect", bind)
+    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+    return _class_for(name)(name, paramstyle=dialect.paramstyle)
+
+
+def _class_for(name: str) -> type[Dialect]:
+    if name == "sqlite":
+        from sa_perf.dialects.sqlite import SQLite
+
+        return SQLite
+    if name == "postgresql":
+        from sa_perf.dialects.postgresql import PostgreSQL
+
+        return PostgreSQL
+    if name == "mysql":
+        from sa_perf.dialects.mysql import MySQL
+
+        return MySQL
+    if name == "mariadb":
+        from sa_perf.dialects.mysql import MariaDB
+
+        return MariaDB
+    return Dialect

@@ -1,0 +1,335 @@
+"""What differs between databases, with an answer that is safe anywhere.
+
+A `Dialect` holds the SQL that sa_perf writes for one database. It speaks through raw DBAPI cursors
+on a connection that it is given, so no listener of SQLAlchemy ever sees its statements. Instances
+hold no connection and may be shared between threads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from sa_perf.dialects.plan import Plan, PlanNode
+from sa_perf.dialects.statement import Lexer, first_parameters
+from sa_perf.errors import ExplainError, ExplainRefused, UnsupportedDatabase
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from sa_perf.dialects.facts import TableFacts
+
+__all__ = ["DBAPIConnection", "DBAPICursor", "Dialect"]
+
+#: Longer texts are not explained: reading them would cost more than the plan is worth.
+MAX_STATEMENT_CHARACTERS = 200_000
+_MAX_REASON = 400
+_NAME_IN_ERROR = re.compile(r"'[^']*'?|\"[^\"]*\"?|`[^`]*`?|(?<![\w.])-?\d[\w.:+-]*")
+_PLAIN = (type(None), bool, int, float, str, bytes)
+
+
+class DBAPICursor(Protocol):
+    """The part of a PEP 249 cursor that is used here."""
+
+    @property
+    def description(self) -> Sequence[Sequence[object]] | None:
+        """One item a column, its name first."""
+
+    def execute(self, operation: str, parameters: object = ..., /) -> object:
+        """Run one statement."""
+
+    def fetchall(self) -> Sequence[Sequence[object]]:
+        """All rows that are left."""
+
+    def close(self) -> None:
+        """Give the cursor up."""
+
+
+class DBAPIConnection(Protocol):
+    """The part of a PEP 249 connection that is used here."""
+
+    def cursor(self) -> DBAPICursor:
+        """Open a cursor."""
+
+    def rollback(self) -> None:
+        """End the transaction without a trace."""
+
+
+class Dialect:
+    """A database of which sa_perf knows nothing; the base of those that it knows.
+
+    Args:
+        name: SQLAlchemy's name of the database.
+        paramstyle: of the driver, by PEP 249, or SQLAlchemy's ``"numeric_dollar"``.
+    """
+
+    #: What a person calls it.
+    title: ClassVar[str] = ""
+    #: Grammar by which sqlglot reads it; None: its generic one.
+    sqlglot_name: ClassVar[str | None] = None
+    #: A backslash in a string takes the next character along.
+    backslash_escapes: ClassVar[bool] = False
+    #: ``#`` begins a comment.
+    hash_comments: ClassVar[bool] = False
+    #: ``"..."`` may be a string.
+    double_quoted_strings: ClassVar[bool] = False
+    #: ``$tag$...$tag$`` is a string.
+    dollar_strings: ClassVar[bool] = False
+    #: ``[...]`` is a name.
+    bracketed_names: ClassVar[bool] = False
+    #: Encloses a name that is no plain word.
+    quote_character: ClassVar[str] = '"'
+    #: Some way to ask for a plan is known.
+    explains: ClassVar[bool] = False
+    #: The database can run a statement and report what each step did.
+    analyzes: ClassVar[bool] = False
+    #: An index may be made on an expression.
+    expression_indexes: ClassVar[bool] = False
+    #: An index may hold the rows of one condition only.
+    partial_indexes: ClassVar[bool] = False
+    #: ``LIKE`` ignores case unless told otherwise.
+    like_ignores_case: ClassVar[bool] = False
+    #: Comparing a text column with a number turns the index on it off.
+    number_defeats_text_index: ClassVar[bool] = False
+    #: Text has this operator class for prefix searches whatever the collation; None: not needed.
+    pattern_operator_class: ClassVar[str | None] = None
+    _application_noise: ClassVar[re.Pattern[str]] = re.compile(
+        r"\s*(?:SELECT\s+(?:1|\?)\s*;?\s*\Z|SET\b|SHOW\b|SAVEPOINT\b|RELEASE\b|ROLLBACK\b"
+        r"|BEGIN\b|COMMIT\b|START\b)|.*\binformation_schema\b",
+        re.IGNORECASE | re.DOTALL,
+    )
+
+    def __init__(self, name: str = "unknown", *, paramstyle: str = "qmark") -> None:
+        self.name = name
+        self.paramstyle = paramstyle
+        self.lexer = Lexer(
+            backslash_escapes=self.backslash_escapes,
+            hash_comments=self.hash_comments,
+            double_quoted_strings=self.double_quoted_strings,
+            dollar_strings=self.dollar_strings,
+            bracketed_names=self.bracketed_names,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, paramstyle={self.paramstyle!r})"
+
+    # Questions
+
+    def server_version(self, dbapi_connection: DBAPIConnection) -> str:
+        """Ask the server for its version, as it words it."""
+        raise self._unsupported()
+
+    def is_in_memory(self, url: URL) -> bool:
+        """Whether a second connection to this URL would see another, empty database."""
+        return False
+
+    def is_private(self, dbapi_connection: DBAPIConnection) -> bool:
+        """Whether only this open connection sees its database. Sends one statement at most."""
+        return False
+
+    def plain_connection(self, dbapi_connection: DBAPIConnection) -> DBAPIConnection:
+        """The connection to use where no event loop may be waited for."""
+        return dbapi_connection
+
+    def is_application_statement(self, statement: str) -> bool:
+        """Whether a statement is the application's own business.
+
+        Settings, pings, catalog reads and transaction control are not: drivers, pools and
+        reflection send them.
+        """
+        return not self._application_noise.match(statement[:2_000])
+
+    def is_timeout(self, error: BaseException) -> bool:
+        """Whether an error says that a time limit was reached."""
+        return isinstance(error, TimeoutError)
+
+    def is_busy(self, error: BaseException) -> bool:
+        """Whether an error says that a lock stood in the way, so that later may do."""
+        return False
+
+    def is_broken(self, error: BaseException) -> bool:
+        """Whether an error says that the connection can be used no more."""
+        return type(error.__cause__ or error).__name__ in (
+            "InterfaceError",
+            "ConnectionDoesNotExistError",
+            "ConnectionResetError",
+            "BrokenPipeError",
+        )
+
+    # Plans
+
+    def require_explainable(self, statement: str) -> str:
+        """Return the statement's kind, its first keyword in lower case, or refuse it.
+
+        Raises:
+            ExplainRefused: the statement is none that has a plan, or is too long to be read.
+            UnsupportedDatabase: no way to ask this database is known.
+        """
+        if not self.explains:
+            raise self._unsupported()
+        if len(statement) > MAX_STATEMENT_CHARACTERS:
+            raise ExplainRefused(
+                f"the statement has {len(statement)} characters; at most "
+                f"{MAX_STATEMENT_CHARACTERS} are explained"
+            )
+        if "\0" in statement:
+            raise ExplainRefused("the statement holds a NUL character")
+        return self.lexer.require_explainable(statement)
+
+    def explain_sql(self, statement: str, *, analyze: bool = False, generic: bool = False) -> str:
+        """The statement that asks for the plan of ``statement``.
+
+        Args:
+            statement: one statement, its placeholders as the driver takes them.
+            analyze: run it and report what each step did.
+            generic: plan it without values for its parameters.
+        """
+        raise self._unsupported()
+
+    def parse_plan(self, raw: object) -> PlanNode:
+        """Make a tree of what the database answered. Pure.
+
+        Raises:
+            ExplainError: it is no plan.
+        """
+        raise self._unsupported()
+
+    def explain(
+        self,
+        dbapi_connection: DBAPIConnection,
+        statement: str,
+        parameters: object = None,
+        *,
+        paramstyle: str | None = None,
+        timeout_seconds: float = 2.0,
+        analyze: bool = False,
+        keep_literals: bool = False,
+    ) -> Plan:
+        """Ask the database how it would run a statement.
+
+        The connection must be in no transaction: one is opened and rolled back. (In SQLite none
+        is opened, so there the connection may be in use.) Nothing is executed unless ``analyze``.
+
+        Args:
+            dbapi_connection: as the driver gives it, or SQLAlchemy's adapter of an async one.
+            statement: as it goes to the driver.
+            parameters: as they go to the driver; None if they are not known.
+            paramstyle: the driver's; by default this dialect's.
+            timeout_seconds: given to the server as its time and lock limit, > 0.
+            analyze: run the statement and report what each step did.
+            keep_literals: keep strings and numbers in the plan's texts.
+
+        Raises:
+            ExplainRefused: the statement is none that has a plan.
+            ExplainError: the database gave no plan; the driver's error is its cause.
+            UnsupportedDatabase: no way to ask this database is known.
+        """
+        raise self._unsupported()
+
+    # Catalog
+
+    def table_facts(
+        self, dbapi_connection: DBAPIConnection, tables: Iterable[str]
+    ) -> dict[str, TableFacts]:
+        """Sizes, columns and indexes of tables; what is not found is left out.
+
+        Args:
+            dbapi_connection: in no transaction, see `explain`.
+            tables: names, ``schema.name`` where the statement says so.
+        """
+        return {}
+
+    # Words for remedies
+
+    def quote(self, name: str) -> str:
+        """A name as it must stand in SQL."""
+        if re.fullmatch(r"[a-z_][a-z0-9_]*", name):
+            return name
+        mark = self.quote_character
+        return mark + name.replace(mark, mark * 2) + mark
+
+    def analyze_command(self, table: str) -> str:
+        """The statement that renews the planner's statistics of a table."""
+        return f"ANALYZE {self.quote(table)}"
+
+    # For those below
+
+    def redacted(self, plan: Plan) -> Plan:
+        """The same plan without literals."""
+        return Plan(
+            database=plan.database,
+            server_version=plan.server_version,
+            statement=self.lexer.redact(plan.statement),
+            root=plan.root.redacted(self.lexer.redact),
+            raw=self._redact_raw(plan.raw),
+            generic=plan.generic,
+            analyzed=plan.analyzed,
+        )
+
+    def reason(self, error: BaseException, statement: str, parameters: object) -> str:
+        """An error in words that hold no bind value and no literal of the statement.
+
+        Quoted parts and numbers are kept only where they are words of the statement's own.
+        """
+        known = self.lexer.words(self.lexer.redact(statement[:MAX_STATEMENT_CHARACTERS]))
+        text = self._message(error).strip().splitlines()
+        first = text[0] if text else ""
+        values = first_parameters(parameters)
+        held = values.values() if isinstance(values, Mapping) else values or ()
+        for value in sorted(map(str, held), key=len, reverse=True):
+            if len(value) > 3:
+                first = first.replace(value, "?")
+
+        def keep(match: re.Match[str]) -> str:
+            inner = match.group().strip("'\"`")
+            return match.group() if inner and inner.casefold() in known else "?"
+
+        return f"{type(error).__name__}: {_NAME_IN_ERROR.sub(keep, first)}"[:_MAX_REASON]
+
+    def _message(self, error: BaseException) -> str:
+        return str(error)
+
+    def _redact_raw(self, raw: str) -> str:
+        return self.lexer.redact(raw)
+
+    def _require(self, statement: str, *, analyze: bool) -> str:
+        if analyze and not self.analyzes:
+            raise ExplainRefused(f"{self.title} cannot run a statement and report on its steps")
+        return self.require_explainable(statement)
+
+    def _unsupported(self) -> UnsupportedDatabase:
+        return UnsupportedDatabase(f"no way to ask {self.name!r} for a plan is known")
+
+    @contextmanager
+    def _errors(self, statement: str, parameters: object) -> Iterator[None]:
+        """Turn a driver's error into an `ExplainError` without values."""
+        try:
+            yield
+        except (ExplainError, ExplainRefused):
+            raise
+        except Exception as error:
+            raise ExplainError(self.reason(error, statement, parameters)) from error
+
+
+def fetch(
+    dbapi_connection: DBAPIConnection, sql: str, parameters: object = None
+) -> list[tuple[object, ...]]:
+    """Run one statement on a fresh cursor and return its rows, if it gives any."""
+    dbapi_cursor = dbapi_connection.cursor()
+    try:
+        if parameters is None:
+            dbapi_cursor.execute(sql)
+        else:
+            dbapi_cursor.execute(sql, parameters)
+        if dbapi_cursor.description is None:
+            return []
+        return [tuple(row) for row in dbapi_cursor.fetchall()]
+    finally:
+        dbapi_cursor.close()
+
+
+def is_plain(value: object) -> bool:
+    """Whether a bind value can go to a driver again without running the application's code."""
+    return type(value) in _PLAIN

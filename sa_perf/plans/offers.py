@@ -1,0 +1,132 @@
+"""A connection beside the application's pool, and what is done on it.
+
+The connection is made by the engine's own creator with its connect listeners, in a pool of its own,
+so no slot of the application's pool is taken. An asynchronous engine's connection lives in an event
+loop of this thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sa_perf.dialects import DBAPIConnection, Dialect, Plan, TableFacts
+from sa_perf.dialects.relations import tables_by_alias
+from sa_perf.finding import Finding
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, PoolProxiedConnection
+
+__all__ = ["Offer", "on_own_connection", "prepare", "tables_of", "words_for"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A slow statement that waits to be explained; holds its bind values while it does.
+
+    Attributes:
+        plan: already there for a database that only the application's connection sees.
+        facts: likewise.
+    """
+
+    fingerprint: str
+    statement: str
+    parameters: object
+    duration_seconds: float
+    rows: int | None
+    plan: Plan | None = None
+    facts: dict[str, TableFacts] | None = None
+
+
+def on_own_connection(
+    engine: Engine,
+    work: Callable[[DBAPIConnection], None],
+    held: Callable[[PoolProxiedConnection | None], None] = lambda connection: None,
+) -> None:
+    """Open a connection, call ``work`` with its DBAPI connection, close it.
+
+    Args:
+        engine: whose creator, connect arguments and connect listeners are used.
+        work: what to do; it may not use the engine.
+        held: is told of the connection once it is open, and of None once it is closed.
+
+    Raises:
+        Exception: whatever the driver or ``work`` raised.
+    """
+
+    def run() -> None:
+        pool = engine.pool.recreate()
+        try:
+            connection = pool.connect()
+            held(connection)
+            try:
+                dbapi_connection = connection.dbapi_connection
+                if dbapi_connection is not None:
+                    work(dbapi_connection)  # type: ignore[arg-type]  # SQLAlchemy's protocol is wider
+            finally:
+                # Closed for good, not returned: no state of ours may reach anyone.
+                connection.invalidate()
+                held(None)
+        finally:
+            pool.dispose()
+
+    if not engine.dialect.is_async:
+        run()
+        return
+    import asyncio
+
+    from sqlalchemy.util import greenlet_spawn
+
+    asyncio.run(greenlet_spawn(run))
+
+
+def prepare(
+    dialect: Dialect,
+    dbapi_connection: DBAPIConnection,
+    offer: Offer,
+    *,
+    timeout_seconds: float,
+    keep_literals: bool,
+) -> Offer:
+    """Ask the database for the plan of an offer and for the facts of its tables.
+
+    Raises:
+        ExplainError: or its relatives, as `Dialect.explain` does.
+    """
+    plan = dialect.explain(
+        dbapi_connection,
+        offer.statement,
+        offer.parameters,
+        timeout_seconds=timeout_seconds,
+        keep_literals=keep_literals,
+    )
+    tables = tables_of(dialect, plan, offer.statement)
+    facts = dialect.table_facts(dbapi_connection, tables)
+    return replace(offer, plan=plan, facts=facts)
+
+
+def tables_of(dialect: Dialect, plan: Plan, statement: str) -> Iterable[str]:
+    """Tables that a plan reads or writes, with the schema where the statement gives it."""
+    written = tables_by_alias(dialect.lexer.names_and_marks(statement))
+    schemas = {name.rpartition(".")[2].casefold(): name for name in written.values()}
+    names = {node.relation for node in plan.root.walk() if node.relation}
+    return sorted({schemas.get(name.casefold(), name) for name in names})
+
+
+def words_for(dialect: Dialect, offer: Offer, *, big_table_rows: int) -> tuple[Finding, ...]:
+    """Findings about a prepared offer, each with its fingerprint."""
+    from sa_perf.plans.findings import find
+
+    if offer.plan is None:
+        return ()
+    findings = find(
+        offer.plan,
+        statement=offer.statement,
+        parameters=offer.parameters,
+        facts=offer.facts or {},
+        dialect=dialect,
+        rows_returned=offer.rows,
+        big_table_rows=big_table_rows,
+    )
+    return tuple(replace(finding, fingerprint=offer.fingerprint) for finding in findings)

@@ -1,0 +1,380 @@
+"""EXPLAIN of slow statements, off the hot path.
+
+`PlanSampler.offer` is called where a slow statement ended: it decides in microseconds, puts the
+statement into a bounded queue and returns. One daemon thread explains what is queued, on a
+connection of its own, and ends when nothing is left to do. Thread-safe; survives fork.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from sa_perf.dialects import DBAPIConnection, Dialect, Plan, dialect_for
+from sa_perf.errors import ExplainError, ExplainRefused, SaPerfError, UnsupportedDatabase
+from sa_perf.finding import Finding
+from sa_perf.plans.offers import Offer, on_own_connection, prepare, words_for
+from sa_perf.plans.results import ExplainedStatement, SamplerHealth
+from sa_perf.plans.worker import Turn, Worker
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, PoolProxiedConnection
+
+__all__ = ["ExplainedStatement", "PlanSampler", "SamplerHealth"]
+
+_LOGGER = logging.getLogger("sa_perf")
+#: A worker that answers no more for this time, or this many time limits, is left behind.
+_HANG_SECONDS = 30.0
+_HANG_LIMITS = 10
+_EXIT_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class _Known:
+    """When and at which duration a fingerprint was last looked at."""
+
+    at: float
+    duration_seconds: float
+    failed: bool = False
+    waiting: bool = True
+
+
+class PlanSampler:
+    """Explains each slow statement once, and again when its condition changed.
+
+    Args:
+        engine: synchronous face (``AsyncEngine.sync_engine``); held as long as the sampler.
+        enabled: False refuses every offer.
+        queue_size: statements that may wait, >= 1; more are dropped and counted.
+        timeout_seconds: time and lock limit given to the database for one EXPLAIN, > 0.
+        big_table_rows: tables below this size give no findings, >= 0.
+        keep_literals: keep strings and numbers in the plans' texts.
+        now: monotonic seconds.
+        slower_ratio: explain again when a statement took this many times as long as it had when
+            it was explained, > 1.
+        again_after_seconds: explain again when it is still slow after this time, > 0.
+        retry_after_seconds: take again what failed only after this time, >= 0.
+        results_size: fingerprints remembered, >= 1; the oldest are forgotten.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        enabled: bool = True,
+        queue_size: int = 64,
+        timeout_seconds: float = 2.0,
+        big_table_rows: int = 10_000,
+        keep_literals: bool = False,
+        now: Callable[[], float] = time.monotonic,
+        slower_ratio: float = 4.0,
+        again_after_seconds: float = 3_600.0,
+        retry_after_seconds: float = 30.0,
+        results_size: int = 1_000,
+    ) -> None:
+        self._engine = engine
+        self._timeout_seconds = timeout_seconds
+        self._big_table_rows = big_table_rows
+        self._keep_literals = keep_literals
+        self._now = now
+        self._slower_ratio = slower_ratio
+        self._again_after_seconds = again_after_seconds
+        self._retry_after_seconds = retry_after_seconds
+        self._results_size = results_size
+        self._enabled = enabled
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._results: OrderedDict[str, ExplainedStatement] = OrderedDict()
+        self._explained = self._failed = self._dropped = self._timeouts = 0
+        self._worker = Worker(
+            size=queue_size,
+            hang_seconds=max(_HANG_SECONDS, _HANG_LIMITS * timeout_seconds),
+            now=now,
+            run=self._run,
+            failed=self._fallen,
+        )
+        _samplers.add(self)
+
+    # The application's side
+
+    def offer(
+        self,
+        *,
+        fingerprint: str,
+        statement: str,
+        parameters: object,
+        duration_seconds: float,
+        rows: int | None,
+        dbapi_connection: object | None,
+    ) -> bool:
+        """Take a slow statement to be explained. Never waits for the database, never raises.
+
+        Costs less than a microsecond for a statement that is known. A database that only the
+        application's connection sees (SQLite in memory) is asked here and now, on a cursor of its
+        own, which begins no transaction: about a millisecond, once a statement.
+
+        Args:
+            fingerprint: id of its shape.
+            statement: as it went to the driver.
+            parameters: as they went to the driver; held only while queued.
+            duration_seconds: how long it took, >= 0.
+            rows: rows that it returned; None if unknown.
+            dbapi_connection: the one that it ran on; None if it is gone.
+
+        Returns:
+            Whether it was taken.
+        """
+        try:
+            known = self._known.get(fingerprint)
+            if known is not None and not self._is_due(known, duration_seconds):
+                return False
+            if not self._enabled or self._worker.closed:
+                return False
+            return self._accept(
+                Offer(
+                    fingerprint=fingerprint,
+                    statement=statement,
+                    parameters=parameters,
+                    duration_seconds=duration_seconds,
+                    rows=rows,
+                ),
+                dbapi_connection,
+            )
+        except Exception:
+            _LOGGER.warning("a slow statement could not be taken for EXPLAIN", exc_info=True)
+            return False
+
+    def results(self) -> tuple[ExplainedStatement, ...]:
+        """The latest of each fingerprint; what was explained last stands last."""
+        with self._lock:
+            return tuple(self._results.values())
+
+    def health(self) -> SamplerHealth:
+        """Counters and the state of the queue."""
+        with self._lock:
+            return SamplerHealth(
+                queued=len(self._worker.queue),
+                explained=self._explained,
+                failed=self._failed,
+                dropped=self._dropped,
+                timeouts=self._timeouts,
+                abandoned=self._worker.abandoned,
+                alive=self._enabled and not self._worker.closed,
+            )
+
+    def drain(self, timeout_seconds: float) -> bool:
+        """Wait until nothing is queued or being explained.
+
+        Args:
+            timeout_seconds: how long to wait at most, >= 0.
+
+        Returns:
+            Whether that was reached.
+        """
+        return self._worker.drain(timeout_seconds)
+
+    def close(self, timeout_seconds: float = 1.0) -> None:
+        """Refuse further offers, forget the queue and end the worker.
+
+        A worker that does not end in time is a daemon: it is left behind and counted.
+
+        Args:
+            timeout_seconds: how long to wait at most, >= 0.
+        """
+        self._worker.close(timeout_seconds)
+
+    # Deciding
+
+    def _is_due(self, known: _Known, duration_seconds: float) -> bool:
+        if known.waiting:
+            return False
+        age = self._now() - known.at
+        if known.failed:
+            return age >= self._retry_after_seconds
+        return (
+            duration_seconds >= known.duration_seconds * self._slower_ratio
+            or age >= self._again_after_seconds
+        )
+
+    def _accept(self, offer: Offer, dbapi_connection: object | None) -> bool:
+        before = self._known.get(offer.fingerprint)
+        with self._lock:
+            known = self._known.get(offer.fingerprint)
+            if known is not None and not self._is_due(known, offer.duration_seconds):
+                return False
+            self._known[offer.fingerprint] = _Known(self._now(), offer.duration_seconds)
+            self._known.move_to_end(offer.fingerprint)
+            while len(self._known) > self._results_size:
+                self._known.popitem(last=False)
+        try:
+            offer = self._asked_here(offer, dbapi_connection)
+        except Exception as error:
+            self._fail(offer, error)
+            return True
+        if self._worker.put(offer):
+            return True
+        with self._lock:
+            self._dropped += 1
+            if before is None:
+                self._known.pop(offer.fingerprint, None)
+            else:
+                self._known[offer.fingerprint] = before
+        return False
+
+    def _asked_here(self, offer: Offer, dbapi_connection: object | None) -> Offer:
+        """Ask at once where a connection of our own would see another database."""
+        dialect = dialect_for(self._engine)
+        dialect.require_explainable(offer.statement)
+        private = dialect.is_in_memory(self._engine.url)
+        if dbapi_connection is None:
+            if private:
+                raise ExplainError("the database lives in memory and its connection is gone")
+            return offer
+        connection: DBAPIConnection = dbapi_connection  # type: ignore[assignment]  # a driver's
+        # A closed connection, or one of another thread, does not answer: the URL's word stands.
+        with contextlib.suppress(Exception):
+            private = dialect.is_private(connection)
+        if not private:
+            return offer
+        return prepare(
+            dialect,
+            dialect.plain_connection(connection),
+            offer,
+            timeout_seconds=self._timeout_seconds,
+            keep_literals=self._keep_literals,
+        )
+
+    # The worker's side
+
+    def _run(self, turn: Turn) -> None:
+        offer = turn.peek()
+        if offer is not None and offer.plan is not None:
+            offer = turn.take()
+            if offer is not None:
+                self._finish(dialect_for(self._engine), offer, turn)
+            return
+
+        def explain_all(connection: DBAPIConnection) -> None:
+            dialect = dialect_for(self._engine)
+            while (offer := turn.take()) is not None:
+                if not self._explain(dialect, connection, offer, turn):
+                    return
+                turn.done()
+
+        def hold(connection: PoolProxiedConnection | None) -> None:
+            turn.held = connection
+
+        on_own_connection(self._engine, explain_all, hold)
+
+    def _explain(
+        self, dialect: Dialect, connection: DBAPIConnection, offer: Offer, turn: Turn
+    ) -> bool:
+        """Explain one offer; False if the connection is of no more use."""
+        try:
+            if offer.plan is None:
+                offer = prepare(
+                    dialect,
+                    connection,
+                    offer,
+                    timeout_seconds=self._timeout_seconds,
+                    keep_literals=self._keep_literals,
+                )
+        except SaPerfError as error:
+            if turn.is_current():
+                self._fail(offer, error)
+            return not dialect.is_broken(error)
+        self._finish(dialect, offer, turn)
+        return True
+
+    def _finish(self, dialect: Dialect, offer: Offer, turn: Turn) -> None:
+        findings: tuple[Finding, ...] = ()
+        try:
+            findings = words_for(dialect, offer, big_table_rows=self._big_table_rows)
+        except Exception:
+            # The plan is worth keeping; a statement that defeats the reading is ours to mend.
+            _LOGGER.warning("a plan could not be put into words", exc_info=True)
+        if turn.is_current():
+            self._record(offer, offer.plan, findings, None)
+
+    def _fallen(self, error: BaseException, offers: list[Offer]) -> None:
+        for offer in offers:
+            self._fail(offer, error)
+
+    def _fail(self, offer: Offer, error: BaseException) -> None:
+        dialect = dialect_for(self._engine)
+        if isinstance(error, SaPerfError):
+            reason = str(error)
+        else:
+            reason = dialect.reason(error, offer.statement, offer.parameters)
+        if dialect.is_timeout(error):
+            reason = f"no plan within {self._timeout_seconds:g} s: {reason}"
+        final = isinstance(error, (ExplainRefused, UnsupportedDatabase))
+        timed_out = dialect.is_timeout(error)
+        self._record(offer, None, (), reason, timed_out=timed_out, final=final)
+
+    def _record(
+        self,
+        offer: Offer,
+        plan: Plan | None,
+        findings: tuple[Finding, ...],
+        error: str | None,
+        *,
+        timed_out: bool = False,
+        final: bool = False,
+    ) -> None:
+        result = ExplainedStatement(
+            fingerprint=offer.fingerprint,
+            plan=plan,
+            findings=findings,
+            explained_at=datetime.now(timezone.utc),
+            error=error,
+            duration_seconds=offer.duration_seconds,
+        )
+        with self._lock:
+            self._explained += error is None
+            self._failed += error is not None
+            self._timeouts += timed_out
+            known = self._known.setdefault(offer.fingerprint, _Known(0.0, 0.0))
+            known.at = self._now()
+            known.duration_seconds = offer.duration_seconds
+            known.failed = error is not None and not final
+            known.waiting = False
+            self._results[offer.fingerprint] = result
+            self._results.move_to_end(offer.fingerprint)
+            while len(self._results) > self._results_size:
+                self._results.popitem(last=False)
+
+    def _start_in_child(self) -> None:
+        """Begin anew in a forked child: the parent's thread, queue and connection are not ours."""
+        self._lock = threading.Lock()
+        self._worker.start_anew()
+        for fingerprint in [name for name, known in self._known.items() if known.waiting]:
+            del self._known[fingerprint]
+
+
+_samplers: weakref.WeakSet[PlanSampler] = weakref.WeakSet()
+
+
+def _start_all_in_child() -> None:
+    for sampler in list(_samplers):
+        sampler._start_in_child()
+
+
+def _close_all_at_exit() -> None:
+    for sampler in list(_samplers):
+        sampler.close(_EXIT_SECONDS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_all_in_child)
+atexit.register(_close_all_at_exit)
