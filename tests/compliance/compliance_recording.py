@@ -48,6 +48,12 @@ def pytest_runtest_logreport(report) -> None:
 
 def pytest_sessionfinish() -> None:
     """Write what happened."""
-    statements = sum(perf.snapshot().totals.calls for perf in _instrumentations)
-    report = {"outcomes": _outcomes, "engines": _engines, "statements": statements}
+    snapshots = [perf.snapshot() for perf in _instrumentations]
+    report = {
+        "outcomes": _outcomes,
+        "engines": _engines,
+        "statements": sum(snapshot.calls for snapshot in snapshots),
+        "plans": sum(len(snapshot.plans) for snapshot in snapshots),
+        "faults": [snapshot.health.last_fault for snapshot in snapshots if snapshot.health.faults],
+    }
     REPORT.write_text(json.dumps(report), encoding="utf-8")

@@ -13,10 +13,18 @@ import pytest
 pytestmark = pytest.mark.compliance
 
 HERE = Path(__file__).parent
-WAYS = {
-    "as installed": {},
-    "through cursor events": {"sa_perf_capture": "cursor_events"},
-    "with every statement slow": {"sa_perf_slow_seconds": 0, "sa_perf_log_slow": False},
+# Way of recording -> settings, and how many statements must have been explained at least.
+WAYS: dict[str, tuple[dict[str, object], int]] = {
+    "as installed": ({}, 0),
+    "through cursor events": ({"sa_perf_capture": "cursor_events"}, 0),
+    "with every statement slow": (
+        {
+            "sa_perf_slow_seconds": 0,
+            "sa_perf_log_slow": False,
+            "sa_perf_explain_queue_size": 10_000,
+        },
+        100,
+    ),
 }
 # A floor, so that a suite that skips everything cannot pass: 1,000 ran when this was written.
 RUN_AT_LEAST = 900
@@ -55,11 +63,14 @@ def test_the_suite_passes_without_sa_perf(bare: dict) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_suite_comes_out_the_same(way: str, bare: dict, suite_url: str, tmp_path: Path) -> None:
-    recorded = _run_suite(suite_url, tmp_path, {"plugins": ["sa_perf"], **WAYS[way]})
+    settings, plans = WAYS[way]
+    recorded = _run_suite(suite_url, tmp_path, {"plugins": ["sa_perf"], **settings})
     assert _failures(recorded) == {}
     assert recorded["outcomes"] == bare["outcomes"]
     assert recorded["engines"]["recorded"] == bare["engines"]["created"]
     assert recorded["statements"] >= RUN_AT_LEAST
+    assert recorded["faults"] == []
+    assert recorded["plans"] >= plans
 
 
 def _run_suite(url: str, directory: Path, engine_arguments: dict[str, object]) -> dict:
