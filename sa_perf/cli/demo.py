@@ -33,7 +33,7 @@ __all__ = ["demo"]
 )
 @click.option(
     "--slow-seconds",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 3600),
     default=0.003,
     show_default=True,
     help="From how many seconds a statement counts as slow.",

@@ -85,7 +85,7 @@ def test_signal_ends_the_run_and_leaves_nothing_behind(
         (["--days", "0"], "1<=x<=365"),
         (["--days", "366"], "1<=x<=365"),
         (["--rounds", "0"], "1<=x<=100"),
-        (["--slow-seconds", "-1"], "x>=0"),
+        (["--slow-seconds", "-1"], "0<=x<=3600"),
         (["--directory", "/no/such/folder"], "does not exist"),
         (["--snapshot", "/no/such/folder/file.json"], "'/no/such/folder' does not exist"),
     ],
