@@ -50,6 +50,7 @@ Value: TypeAlias = "str | int | float | bool | datetime | None"
 Record: TypeAlias = dict[str, Value]
 
 _BY_DEPARTURE = (Flight.scheduled_departure, Flight.id)
+_BY_DELAY = (Flight.departure_delay.desc(), Flight.id)
 
 
 def departures_board(session: Session, *, origin: str, day: date, page: int = 1) -> list[Record]:
@@ -70,7 +71,7 @@ def departures_board(session: Session, *, origin: str, day: date, page: int = 1)
             "to": flight.destination,
             "delay": flight.departure_delay,
         }
-        for flight in session.scalars(query)
+        for flight in session.scalars(query).all()
     ]
 
 
@@ -79,7 +80,7 @@ def flight_list(session: Session, *, origin: str, day: date) -> list[Record]:
     query = (
         select(Flight).where(Flight.origin == origin, _between(day, day)).order_by(*_BY_DEPARTURE)
     )
-    return [_with_aircraft(flight) for flight in session.scalars(query)]
+    return [_with_aircraft(flight) for flight in session.scalars(query).all()]
 
 
 def flight_list_loaded(session: Session, *, origin: str, day: date) -> list[Record]:
@@ -90,7 +91,7 @@ def flight_list_loaded(session: Session, *, origin: str, day: date) -> list[Reco
         .order_by(*_BY_DEPARTURE)
         .options(joinedload(Flight.airline, innerjoin=True), joinedload(Flight.plane))
     )
-    return [_with_aircraft(flight) for flight in session.scalars(query)]
+    return [_with_aircraft(flight) for flight in session.scalars(query).all()]
 
 
 def aircraft_history(session: Session, *, tail_number: str) -> list[Record]:
@@ -100,7 +101,7 @@ def aircraft_history(session: Session, *, tail_number: str) -> list[Record]:
         .where(Flight.tail_number == tail_number)
         .order_by(Flight.scheduled_departure.desc(), Flight.id)
     )
-    return [_brief(flight) for flight in session.scalars(query)]
+    return [_brief(flight) for flight in session.scalars(query).all()]
 
 
 def flights_to(session: Session, *, name_part: str) -> list[Record]:
@@ -112,7 +113,7 @@ def flights_to(session: Session, *, name_part: str) -> list[Record]:
         .order_by(Flight.distance_miles.desc(), Flight.id)
         .limit(20)
     )
-    return [{**_brief(flight), "airport": name} for flight, name in session.execute(query)]
+    return [{**_brief(flight), "airport": name} for flight, name in session.execute(query).all()]
 
 
 def carrier_delays(session: Session) -> list[Record]:
@@ -128,24 +129,38 @@ def carrier_delays(session: Session) -> list[Record]:
         .group_by(Airline.name)
         .order_by(func.avg(Flight.arrival_delay).desc())
     )
-    return [dict(row) for row in session.execute(query).mappings()]
+    return [dict(row) for row in session.execute(query).mappings().all()]
 
 
 def worst_delays(session: Session, *, month: int) -> list[Record]:
     """The twenty worst delays of a month of 2013; a function on the column hides its index."""
-    return _worst(session, extract("month", Flight.scheduled_departure) == month)
+    query = (
+        select(Flight)
+        .where(extract("month", Flight.scheduled_departure) == month)
+        .where(Flight.departure_delay.is_not(None))
+        .order_by(*_BY_DELAY)
+        .limit(20)
+    )
+    return [_brief(flight) for flight in session.scalars(query).all()]
 
 
 def worst_delays_between(session: Session, *, month: int) -> list[Record]:
     """The same as :func:`worst_delays` with a range that the index answers."""
     first = date(2013, month, 1)
-    return _worst(session, _between(first, first.replace(day=monthrange(2013, month)[1])))
+    query = (
+        select(Flight)
+        .where(_between(first, first.replace(day=monthrange(2013, month)[1])))
+        .where(Flight.departure_delay.is_not(None))
+        .order_by(*_BY_DELAY)
+        .limit(20)
+    )
+    return [_brief(flight) for flight in session.scalars(query).all()]
 
 
 def flights_page(session: Session, *, page: int, size: int = 50) -> list[Record]:
     """One page of all flights by departure; OFFSET reads every earlier page again."""
     query = select(Flight).order_by(*_BY_DEPARTURE).limit(size).offset((page - 1) * size)
-    return [_brief(flight) for flight in session.scalars(query)]
+    return [_brief(flight) for flight in session.scalars(query).all()]
 
 
 def flights_after(session: Session, *, after: tuple[datetime, int], size: int = 50) -> list[Record]:
@@ -158,7 +173,7 @@ def flights_after(session: Session, *, after: tuple[datetime, int], size: int = 
     """
     key = tuple_(Flight.scheduled_departure, Flight.id)
     query = select(Flight).where(key > tuple_(*after)).order_by(*_BY_DEPARTURE).limit(size)
-    return [_brief(flight) for flight in session.scalars(query)]
+    return [_brief(flight) for flight in session.scalars(query).all()]
 
 
 def idle_aircraft(session: Session, *, first: date, last: date) -> list[Record]:
@@ -167,13 +182,15 @@ def idle_aircraft(session: Session, *, first: date, last: date) -> list[Record]:
     A cancelled flight may have no tail number, and ``x NOT IN (..., NULL)`` is never true.
     """
     flown = select(Flight.tail_number).where(_between(first, last))
-    return _aircraft(session, Plane.tail_number.not_in(flown))
+    query = select(Plane).where(Plane.tail_number.not_in(flown)).order_by(Plane.tail_number)
+    return [_aircraft(plane) for plane in session.scalars(query).all()]
 
 
 def idle_aircraft_known(session: Session, *, first: date, last: date) -> list[Record]:
     """What :func:`idle_aircraft` meant: flights without a tail number count for no aircraft."""
     flown = select(Flight.tail_number).where(_between(first, last), Flight.tail_number.is_not(None))
-    return _aircraft(session, Plane.tail_number.not_in(flown))
+    query = select(Plane).where(Plane.tail_number.not_in(flown)).order_by(Plane.tail_number)
+    return [_aircraft(plane) for plane in session.scalars(query).all()]
 
 
 def export_flights(session: Session, *, first: date, last: date) -> Iterator[str]:
@@ -233,22 +250,8 @@ def _between(first: date, last: date) -> ColumnElement[bool]:
     return and_(Flight.scheduled_departure >= midnight, Flight.scheduled_departure < end)
 
 
-def _worst(session: Session, month: ColumnElement[bool]) -> list[Record]:
-    query = (
-        select(Flight)
-        .where(Flight.departure_delay.is_not(None), month)
-        .order_by(Flight.departure_delay.desc(), Flight.id)
-        .limit(20)
-    )
-    return [_brief(flight) for flight in session.scalars(query)]
-
-
-def _aircraft(session: Session, condition: ColumnElement[bool]) -> list[Record]:
-    query = select(Plane).where(condition).order_by(Plane.tail_number)
-    return [
-        {"tail_number": plane.tail_number, "model": plane.model, "seats": plane.seats}
-        for plane in session.scalars(query)
-    ]
+def _aircraft(plane: Plane) -> Record:
+    return {"tail_number": plane.tail_number, "model": plane.model, "seats": plane.seats}
 
 
 def _brief(flight: Flight) -> Record:
