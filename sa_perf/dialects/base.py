@@ -149,15 +149,6 @@ class Dialect:
         """Whether an error says that a lock stood in the way, so that later may do."""
         return False
 
-    def is_broken(self, error: BaseException) -> bool:
-        """Whether an error says that the connection can be used no more."""
-        return type(error.__cause__ or error).__name__ in (
-            "InterfaceError",
-            "ConnectionDoesNotExistError",
-            "ConnectionResetError",
-            "BrokenPipeError",
-        )
-
     # Plans
 
     def require_explainable(self, statement: str) -> str:

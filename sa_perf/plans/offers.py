@@ -7,7 +7,8 @@ loop of this thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, PoolProxiedConnection
 
 __all__ = ["Offer", "on_own_connection", "prepare", "tables_of", "words_for"]
+
+_LOGGER = logging.getLogger("sa_perf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +105,15 @@ def prepare(
         keep_literals=keep_literals,
     )
     tables = tables_of(dialect, plan, offer.statement)
-    facts = dialect.table_facts(dbapi_connection, tables)
+    try:
+        facts = dialect.table_facts(dbapi_connection, tables)
+    except Exception:  # a plan without facts is worth more than none
+        _LOGGER.debug("no facts about %s", tables, exc_info=True)
+        facts = {}
     return replace(offer, plan=plan, facts=facts)
 
 
-def tables_of(dialect: Dialect, plan: Plan, statement: str) -> Iterable[str]:
+def tables_of(dialect: Dialect, plan: Plan, statement: str) -> list[str]:
     """Tables that a plan reads or writes, with the schema where the statement gives it."""
     written = tables_by_alias(dialect.lexer.names_and_marks(statement))
     schemas = {name.rpartition(".")[2].casefold(): name for name in written.values()}

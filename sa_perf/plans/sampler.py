@@ -53,7 +53,7 @@ class PlanSampler:
     """Explains each slow statement once, and again when its condition changed.
 
     Args:
-        engine: synchronous face (``AsyncEngine.sync_engine``); held as long as the sampler.
+        engine: synchronous face (``AsyncEngine.sync_engine``); held weakly.
         enabled: False refuses every offer.
         queue_size: statements that may wait, >= 1; more are dropped and counted.
         timeout_seconds: time and lock limit given to the database for one EXPLAIN, > 0.
@@ -82,7 +82,7 @@ class PlanSampler:
         retry_after_seconds: float = 30.0,
         results_size: int = 1_000,
     ) -> None:
-        self._engine = engine
+        self._engine = weakref.ref(engine)
         self._timeout_seconds = timeout_seconds
         self._big_table_rows = big_table_rows
         self._keep_literals = keep_literals
@@ -233,9 +233,10 @@ class PlanSampler:
 
     def _asked_here(self, offer: Offer, dbapi_connection: object | None) -> Offer:
         """Ask at once where a connection of our own would see another database."""
-        dialect = dialect_for(self._engine)
+        engine = self._alive_engine()
+        dialect = dialect_for(engine)
         dialect.require_explainable(offer.statement)
-        private = dialect.is_in_memory(self._engine.url)
+        private = dialect.is_in_memory(engine.url)
         if dbapi_connection is None:
             if private:
                 raise ExplainError("the database lives in memory and its connection is gone")
@@ -254,18 +255,25 @@ class PlanSampler:
             keep_literals=self._keep_literals,
         )
 
+    def _alive_engine(self) -> Engine:
+        engine = self._engine()
+        if engine is None:
+            raise ExplainError("the engine is gone")
+        return engine
+
     # The worker's side
 
     def _run(self, turn: Turn) -> None:
+        engine = self._alive_engine()
+        dialect = dialect_for(engine)
         offer = turn.peek()
         if offer is not None and offer.plan is not None:
             offer = turn.take()
             if offer is not None:
-                self._finish(dialect_for(self._engine), offer, turn)
+                self._finish(dialect, offer, turn)
             return
 
         def explain_all(connection: DBAPIConnection) -> None:
-            dialect = dialect_for(self._engine)
             while (offer := turn.take()) is not None:
                 if not self._explain(dialect, connection, offer, turn):
                     return
@@ -274,7 +282,7 @@ class PlanSampler:
         def hold(connection: PoolProxiedConnection | None) -> None:
             turn.held = connection
 
-        on_own_connection(self._engine, explain_all, hold)
+        on_own_connection(engine, explain_all, hold)
 
     def _explain(
         self, dialect: Dialect, connection: DBAPIConnection, offer: Offer, turn: Turn
@@ -292,7 +300,8 @@ class PlanSampler:
         except SaPerfError as error:
             if turn.is_current():
                 self._fail(offer, error)
-            return not dialect.is_broken(error)
+            # The next one gets a new connection: nobody knows in what state this one is.
+            return isinstance(error, ExplainRefused)
         self._finish(dialect, offer, turn)
         return True
 
@@ -311,7 +320,8 @@ class PlanSampler:
             self._fail(offer, error)
 
     def _fail(self, offer: Offer, error: BaseException) -> None:
-        dialect = dialect_for(self._engine)
+        engine = self._engine()
+        dialect = Dialect() if engine is None else dialect_for(engine)
         if isinstance(error, SaPerfError):
             reason = str(error)
         else:

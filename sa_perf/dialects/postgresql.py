@@ -1,0 +1,249 @@
+"""PostgreSQL: EXPLAIN (FORMAT JSON), with the real parameters or for any.
+
+A plain EXPLAIN takes the locks of its statement and holds them to the end of the transaction, so
+each runs in a read-only transaction with time limits that is rolled back at once. Plain EXPLAIN of
+a write is allowed there; EXPLAIN ANALYZE of one is not, and nextval() neither (PostgreSQL 18
+manual, SET TRANSACTION). Node types are those of src/backend/commands/explain.c up to version 18.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar
+
+from sa_perf.dialects.base import DBAPIConnection, Dialect, fetch
+from sa_perf.dialects.plan import Plan, PlanNode
+from sa_perf.dialects.postgresql_nodes import node_from
+from sa_perf.dialects.statement import first_parameters
+from sa_perf.errors import ExplainError, ExplainRefused
+
+if TYPE_CHECKING:
+    from sa_perf.dialects.facts import TableFacts
+
+__all__ = ["PostgreSQL"]
+
+_CANCELED = "57014"
+_LOCK_NOT_AVAILABLE = "55P03"
+_UNDEFINED_TABLE = "42P01"
+_GENERIC_PLAN_VERSION = 16
+_FORCE_GENERIC_VERSION = 12
+_prepared = count(1)
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL from 12 on; a plan without parameters by GENERIC_PLAN or a prepared statement."""
+
+    title = "PostgreSQL"
+    sqlglot_name = "postgres"
+    dollar_strings = True
+    explains = True
+    analyzes = True
+    expression_indexes = True
+    partial_indexes = True
+    pattern_operator_class = "text_pattern_ops"
+    _application_noise: ClassVar[re.Pattern[str]] = re.compile(
+        r"\s*(?:SELECT\s+(?:1|\$1|\?)\s*;?\s*\Z|SET\b|SHOW\b|RESET\b|SAVEPOINT\b|RELEASE\b"
+        r"|ROLLBACK\b|BEGIN\b|COMMIT\b|START\b|DISCARD\b|LISTEN\b|UNLISTEN\b|NOTIFY\b|DEALLOCATE\b"
+        r"|EXPLAIN\b|VACUUM\b|ANALYZE\b"
+        r"|SELECT\s+(?:pg_catalog\.)?(?:version|current_schema|current_database)\s*\(\s*\))"
+        r"|.*\b(?:pg_catalog|information_schema)\.(?!version\b)",
+        re.IGNORECASE | re.DOTALL,
+    )
+
+    def __init__(self, name: str = "postgresql", *, paramstyle: str = "pyformat") -> None:
+        super().__init__(name, paramstyle=paramstyle)
+
+    def server_version(self, dbapi_connection: DBAPIConnection) -> str:
+        """Version as ``SHOW server_version`` gives it."""
+        return str(fetch(dbapi_connection, "SHOW server_version")[0][0])
+
+    def is_timeout(self, error: BaseException) -> bool:
+        """Whether ``statement_timeout`` or ``lock_timeout`` ran out."""
+        return super().is_timeout(error) or _sqlstate(error) in (_CANCELED, _LOCK_NOT_AVAILABLE)
+
+    def is_busy(self, error: BaseException) -> bool:
+        """Whether a lock was not to be had in time."""
+        return _sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+    def explain_sql(self, statement: str, *, analyze: bool = False, generic: bool = False) -> str:
+        """``EXPLAIN (FORMAT JSON, ...)`` before the statement."""
+        options = "FORMAT JSON"
+        if analyze:
+            options += ", ANALYZE, BUFFERS"
+        elif generic:
+            options += ", GENERIC_PLAN"
+        return f"EXPLAIN ({options}) {statement}"
+
+    def explain(
+        self,
+        dbapi_connection: DBAPIConnection,
+        statement: str,
+        parameters: object = None,
+        *,
+        paramstyle: str | None = None,
+        timeout_seconds: float = 2.0,
+        analyze: bool = False,
+        keep_literals: bool = False,
+    ) -> Plan:
+        """See `Dialect.explain`. The transaction is read only and rolled back."""
+        self._require(statement, analyze=analyze)
+        style = paramstyle or self.paramstyle
+        values = first_parameters(parameters)
+        generic = values is None and bool(self.lexer.placeholders(statement, style))
+        if generic and analyze:
+            raise ExplainRefused("the statement has parameters, and to run it they are needed")
+        with self._errors(statement, parameters), _read_only(dbapi_connection, timeout_seconds):
+            version = self.server_version(dbapi_connection)
+            if generic:
+                rows = self._generic(dbapi_connection, statement, style, _major(version))
+            else:
+                text = statement
+                if values is None:
+                    text = self.lexer.rewrite(statement, style, lambda key: "?")
+                rows = fetch(dbapi_connection, self.explain_sql(text, analyze=analyze), values)
+        answer = _decoded(rows)
+        plan = Plan(
+            database=self.name,
+            server_version=version,
+            statement=statement,
+            root=self.parse_plan(answer),
+            raw=json.dumps(answer),
+            generic=generic,
+            analyzed=analyze,
+        )
+        return plan if keep_literals else self.redacted(plan)
+
+    def parse_plan(self, raw: object) -> PlanNode:
+        """Make a tree of the JSON, as text or as Python's values.
+
+        Raises:
+            ExplainError: it is no plan.
+        """
+        answer = _decoded([(raw,)])
+        item = answer[0] if isinstance(answer, list) and answer else answer
+        plan = item.get("Plan") if isinstance(item, Mapping) else None
+        if not isinstance(plan, Mapping):
+            raise ExplainError("the answer holds no 'Plan'")
+        return node_from(plan)
+
+    def table_facts(
+        self, dbapi_connection: DBAPIConnection, tables: Iterable[str]
+    ) -> dict[str, TableFacts]:
+        """See `Dialect.table_facts`. Reads the catalog only, in a read-only transaction."""
+        from sa_perf.dialects.postgresql_catalog import table_facts
+
+        with _read_only(dbapi_connection, 2.0):
+            return table_facts(dbapi_connection, tables)
+
+    def _generic(
+        self, dbapi_connection: DBAPIConnection, statement: str, style: str, version: int
+    ) -> list[tuple[object, ...]]:
+        """Plan a statement for any values."""
+        if version < _FORCE_GENERIC_VERSION:
+            raise ExplainError(
+                f"PostgreSQL {version} cannot plan a statement without the values of its "
+                f"parameters; {_FORCE_GENERIC_VERSION} and later can"
+            )
+        keys: list[str | int] = []
+
+        def numbered(key: str | int) -> str:
+            if style == "numeric_dollar":
+                keys.extend(k for k in range(int(key) + 1) if k not in keys)
+                return f"${int(key) + 1}"
+            if key not in keys:
+                keys.append(key)
+            return f"${keys.index(key) + 1}"
+
+        text = self.lexer.rewrite(statement, style, numbered)
+        # asyncpg sends all by the extended protocol, where GENERIC_PLAN wants values after all.
+        if version >= _GENERIC_PLAN_VERSION and style in ("pyformat",):
+            return fetch(dbapi_connection, self.explain_sql(text, generic=True))
+        name = f"sa_perf_{next(_prepared)}"
+        fetch(dbapi_connection, f"PREPARE {name} AS {text}")
+        try:
+            fetch(dbapi_connection, "SET LOCAL plan_cache_mode = force_generic_plan")
+            nulls = ", ".join(["NULL"] * len(keys))
+            return fetch(dbapi_connection, self.explain_sql(f"EXECUTE {name}({nulls})"))
+        finally:
+            # Rolling back would not take it away. In a failed transaction this fails too; the
+            # connection is then closed by its owner.
+            with suppress(Exception):
+                fetch(dbapi_connection, f"DEALLOCATE {name}")
+
+    def _redact_raw(self, raw: str) -> str:
+        return json.dumps(self._redact_values(json.loads(raw)), ensure_ascii=False)
+
+    def _redact_values(self, value: object, name: str = "") -> object:
+        if isinstance(value, Mapping):
+            return {key: self._redact_values(item, str(key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._redact_values(item, name) for item in value]
+        if isinstance(value, str) and name not in _IDENTIFIERS:
+            return self.lexer.redact(value)
+        return value
+
+    def _message(self, error: BaseException) -> str:
+        first = error.args[0] if error.args else None
+        text = str(first.get("M", "")) if isinstance(first, Mapping) else str(error)
+        text = text.replace("<class 'asyncpg.exceptions.", "<")
+        if _sqlstate(error) == _UNDEFINED_TABLE:
+            lines = text.splitlines() or [""]
+            text = f"{lines[0]} (a temporary table, or one outside of this search_path?)"
+        return text
+
+
+_IDENTIFIERS = frozenset(
+    {"Relation Name", "Schema", "Alias", "Index Name", "CTE Name", "Function Name", "Node Type"}
+)
+
+
+@contextmanager
+def _read_only(dbapi_connection: DBAPIConnection, timeout_seconds: float) -> Iterator[None]:
+    """A read-only transaction with limits, rolled back at its end."""
+    milliseconds = max(1, round(timeout_seconds * 1_000))
+    # A driver in autocommit mode begins no transaction, without which SET LOCAL does nothing.
+    autocommit = bool(getattr(dbapi_connection, "autocommit", False))
+    begin = "BEGIN TRANSACTION READ ONLY" if autocommit else "SET TRANSACTION READ ONLY"
+    try:
+        fetch(dbapi_connection, begin)
+        fetch(dbapi_connection, f"SET LOCAL statement_timeout = {milliseconds}")
+        fetch(dbapi_connection, f"SET LOCAL lock_timeout = {milliseconds}")
+        yield
+    finally:
+        if autocommit:
+            fetch(dbapi_connection, "ROLLBACK")
+        else:
+            dbapi_connection.rollback()
+
+
+def _decoded(rows: list[tuple[object, ...]]) -> object:
+    value = rows[0][0] if rows and rows[0] else None
+    if isinstance(value, (bytes, bytearray)):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ExplainError("the plan is no JSON") from error
+    return value
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    """The error's code by whatever name the driver gives it."""
+    source = error.__cause__ if isinstance(error, ExplainError) and error.__cause__ else error
+    for name in ("sqlstate", "pgcode"):
+        code = getattr(source, name, None)
+        if isinstance(code, str):
+            return code
+    first = source.args[0] if source.args else None
+    code = first.get("C") if isinstance(first, Mapping) else None
+    return code if isinstance(code, str) else None
+
+
+def _major(version: str) -> int:
+    match = re.match(r"\d+", version)
+    return int(match.group()) if match else 0
