@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import sa_perf
 
 ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTION = distribution("sa-perf")
+LOWEST = os.environ.get("SA_PERF_TEST_LOWEST") == "1"
 CORE = {
     "alembic",
     "click",
@@ -44,6 +46,18 @@ def test_the_core_dependencies_are_the_eight_of_the_architecture() -> None:
 
 def test_every_core_dependency_has_a_lower_bound() -> None:
     assert [line for line in core_requirements() if ">=" not in line] == []
+
+
+@pytest.mark.skipif(not LOWEST, reason="only the tox environment `lowest` has lowest versions")
+def test_the_lowest_environment_has_the_lowest_versions() -> None:
+    bounds = dict(re.match(r"([\w-]+).*>=([\d.]+)", line).groups() for line in core_requirements())
+    installed = {name: distribution(name).version for name in bounds}
+    higher = {
+        name: version
+        for name, version in installed.items()
+        if not f"{version}.".startswith(f"{bounds[name]}.")
+    }
+    assert higher == {}
 
 
 def test_the_licence_is_stated_as_an_expression_and_shipped() -> None:

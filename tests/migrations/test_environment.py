@@ -28,8 +28,9 @@ def test_upgrading_an_empty_database_says_that_nothing_is_to_do(db) -> None:
         assert set(inspect(db.engine()).get_table_names()) <= {"sa_perf_alembic_version"}
 
 
-def test_an_async_driver_migrates_too(async_db) -> None:
-    run = upgrade(async_db.async_url.render_as_string(hide_password=False))
+@pytest.mark.async_driver
+def test_an_async_driver_migrates_too(sqlite_url: str) -> None:
+    run = upgrade(sqlite_url.replace("sqlite:", "sqlite+aiosqlite:"))
     assert (run.returncode, "nothing to do" in run.stderr) == (0, True), run.stderr
 
 
