@@ -105,6 +105,8 @@ def _print_findings(report: Report, console: Console) -> None:
         console.print("  none: no statement on a big table was slow enough")
     for finding in report.findings[:_FINDINGS_SHOWN]:
         _print_finding(finding, console)
+    if not report.all_explained:
+        console.print("  not all: the database had no time to explain every slow statement")
     more = len(report.findings) - _FINDINGS_SHOWN
     if more > 0:
         console.print(f"  and {more} more, in --json and in the snapshot")

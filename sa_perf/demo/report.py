@@ -137,7 +137,8 @@ class Report:
         slow_seconds: threshold from which a statement counts as slow.
         top: statements with the most time, most first.
         repeated: statements that one request repeats, most first.
-        findings: what sa_perf found, most costly first.
+        findings: what sa_perf found, worst first.
+        all_explained: every slow statement was explained in time.
         indexes: created on the findings' word.
         comparisons: fastest gain first.
         total_seconds: of the whole run.
@@ -154,6 +155,7 @@ class Report:
     top: tuple[TopQuery, ...]
     repeated: tuple[RepeatedStatement, ...]
     findings: tuple[Finding, ...]
+    all_explained: bool
     indexes: tuple[AppliedIndex, ...]
     comparisons: tuple[Comparison, ...]
     total_seconds: float

@@ -65,9 +65,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pass:
-    """What one pass over the requests gave: answers by route, in the order of its requests."""
+    """What one pass over the requests gave.
+
+    Attributes:
+        snapshot: taken after the last request.
+        explained: every slow statement was explained before it.
+        answers: by route, in the order of its requests.
+    """
 
     snapshot: Snapshot
+    explained: bool
     answers: dict[str, list[Answer]]
 
     def statements(self, route: str) -> float:
@@ -121,6 +128,7 @@ def _run(
         top=top_queries(first.snapshot, _TOP),
         repeated=repeated_statements(first.snapshot),
         findings=first.snapshot.findings,
+        all_explained=first.explained,
         indexes=indexes,
         comparisons=comparisons,
         total_seconds=time.perf_counter() - began,
@@ -178,12 +186,13 @@ def _answer_all(
         for route, number in progress.track(requests, description=title):
             request = route.requests[number]
             answers[route.name][number] = answer(engine, route.name, request)
-        perf.wait_for_plans(_PLANS_SECONDS)
+        explained = perf.wait_for_plans(_PLANS_SECONDS)
         snapshot = perf.snapshot()
     finally:
         perf.uninstall()
     return _Pass(
         snapshot=snapshot,
+        explained=explained,
         answers={name: [by[n] for n in sorted(by)] for name, by in answers.items()},
     )
 

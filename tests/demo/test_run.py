@@ -72,6 +72,10 @@ def test_missing_index_is_created_as_the_finding_named_it(report: Report) -> Non
     assert index.statement in comparison(report, "GET /aircraft/{tail}").remedies
 
 
+def test_every_slow_statement_was_explained(report: Report) -> None:
+    assert report.all_explained
+
+
 def test_deep_offset_is_replaced_by_a_keyset(report: Report) -> None:
     pages = comparison(report, "GET /flights/pages/{page}")
 
