@@ -266,6 +266,13 @@ def test_the_package_keeps_the_rule(rule: Rule) -> None:
     assert rule(PACKAGE) == []
 
 
+def test_every_room_has_its_place_in_the_written_plan() -> None:
+    plan = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {_room(PACKAGE, _dotted(PACKAGE, path)) for path in _modules(PACKAGE)}
+    unplanned = {room for room in rooms if not re.search(rf"^  {room}(\.py|/)", plan, re.M)}
+    assert unplanned == set()
+
+
 def test_the_root_keeps_the_rule() -> None:
     assert nothing_lies_about(ROOT) == []
 
