@@ -26,7 +26,11 @@ __all__ = ["DBAPIConnection", "DBAPICursor", "Dialect"]
 #: Longer texts are not explained: reading them would cost more than the plan is worth.
 MAX_STATEMENT_CHARACTERS = 200_000
 _MAX_REASON = 400
-_NAME_IN_ERROR = re.compile(r"'[^']*'?|\"[^\"]*\"?|`[^`]*`?|(?<![\w.])-?\d[\w.:+-]*")
+_QUOTED = re.compile(r"(?<!\w)(?:'[^']*'|\"[^\"]*\"|`[^`]*`)(?!\w)")
+_ALL_QUOTED = re.compile(r"(?<!\w)['\"`].*['\"`](?!\w)|(?<!\w)['\"`].*\Z", re.DOTALL)
+_NUMBER = re.compile(r"(?<![\w.])-?\d[\w.:+-]*")
+#: What errors quote that is no name of the statement's.
+_PLACES = frozenset({"field list", "where clause", "on clause", "order clause", "having clause"})
 _PLAIN = (type(None), bool, int, float, str, bytes)
 
 
@@ -110,6 +114,13 @@ class Dialect:
             double_quoted_strings=self.double_quoted_strings,
             dollar_strings=self.dollar_strings,
             bracketed_names=self.bracketed_names,
+        )
+        #: For what the database writes itself: no ``#`` comments, but numbered subqueries.
+        self.plan_lexer = Lexer(
+            backslash_escapes=self.backslash_escapes,
+            double_quoted_strings=self.double_quoted_strings,
+            dollar_strings=self.dollar_strings,
+            numbered_names=True,
         )
 
     def __repr__(self) -> str:
@@ -253,7 +264,7 @@ class Dialect:
             database=plan.database,
             server_version=plan.server_version,
             statement=self.lexer.redact(plan.statement),
-            root=plan.root.redacted(self.lexer.redact),
+            root=plan.root.redacted(self.plan_lexer.redact),
             raw=self._redact_raw(plan.raw),
             generic=plan.generic,
             analyzed=plan.analyzed,
@@ -265,25 +276,24 @@ class Dialect:
         Quoted parts and numbers are kept only where they are words of the statement's own.
         """
         known = self.lexer.words(self.lexer.redact(statement[:MAX_STATEMENT_CHARACTERS]))
-        text = self._message(error).strip().splitlines()
-        first = text[0] if text else ""
+        lines = self._message(error).strip().splitlines()
+        text = lines[0] if lines else ""
         values = first_parameters(parameters)
         held = values.values() if isinstance(values, Mapping) else values or ()
         for value in sorted(map(str, held), key=len, reverse=True):
             if len(value) > 3:
-                first = first.replace(value, "?")
-
-        def keep(match: re.Match[str]) -> str:
-            inner = match.group().strip("'\"`")
-            return match.group() if inner and inner.casefold() in known else "?"
-
-        return f"{type(error).__name__}: {_NAME_IN_ERROR.sub(keep, first)}"[:_MAX_REASON]
+                text = text.replace(value, "?")
+        quoted = _QUOTED.findall(text)
+        if not all(_last_name(part) in known | _PLACES for part in quoted):
+            # A value may hold quotes itself, so all between the first and the last goes.
+            text = _ALL_QUOTED.sub("?", text)
+        return f"{type(error).__name__}: {_NUMBER.sub('?', text)}"[:_MAX_REASON]
 
     def _message(self, error: BaseException) -> str:
         return str(error)
 
     def _redact_raw(self, raw: str) -> str:
-        return self.lexer.redact(raw)
+        return self.plan_lexer.redact(raw)
 
     def _require(self, statement: str, *, analyze: bool) -> str:
         if analyze and not self.analyzes:
@@ -324,3 +334,7 @@ def fetch(
 def is_plain(value: object) -> bool:
     """Whether a bind value can go to a driver again without running the application's code."""
     return type(value) in _PLAIN
+
+
+def _last_name(quoted: str) -> str:
+    return quoted.strip("'\"`").rpartition(".")[2].casefold()

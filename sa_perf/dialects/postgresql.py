@@ -183,13 +183,14 @@ class PostgreSQL(Dialect):
         if isinstance(value, list):
             return [self._redact_values(item, name) for item in value]
         if isinstance(value, str) and name not in _IDENTIFIERS:
-            return self.lexer.redact(value)
+            return self.plan_lexer.redact(value)
         return value
 
     def _message(self, error: BaseException) -> str:
         first = error.args[0] if error.args else None
         text = str(first.get("M", "")) if isinstance(first, Mapping) else str(error)
-        text = text.replace("<class 'asyncpg.exceptions.", "<")
+        # SQLAlchemy 2.0 puts asyncpg's class before the message.
+        text = re.sub(r"<class '[\w.]+'>: ", "", text)
         if _sqlstate(error) == _UNDEFINED_TABLE:
             lines = text.splitlines() or [""]
             text = f"{lines[0]} (a temporary table, or one outside of this search_path?)"

@@ -26,7 +26,7 @@ _TOKENS = r"""
                    {dollar_string} {double_quoted} )
   | (?P<name>      "(?:[^"]|"")*(?:"|\Z)  |  `(?:[^`]|``)*(?:`|\Z)  {bracketed} )
   | (?P<placeholder> {placeholder} )
-  | (?P<word>      [^\W\d][\w$]* )
+  | (?P<word>      [^\W\d][\w$]* {numbered} )
   | (?P<number>    (?:0[xX][0-9a-fA-F]+|\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?) )
 """
 _PLACEHOLDERS = {
@@ -65,6 +65,7 @@ class Lexer:
         double_quoted_strings: ``"..."`` is a string, not a name.
         dollar_strings: ``$tag$...$tag$`` and ``E'...'`` are strings.
         bracketed_names: ``[...]`` is a name.
+        numbered_names: ``name#1`` is one name, as plans number their subqueries.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Lexer:
         double_quoted_strings: bool = False,
         dollar_strings: bool = False,
         bracketed_names: bool = False,
+        numbered_names: bool = False,
     ) -> None:
         self._parts = {
             "hash_comment": r"| \#[^\n]*" if hash_comments else "",
@@ -84,6 +86,7 @@ class Lexer:
             "dollar_string": r"| \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)" if dollar_strings else "",
             "double_quoted": r'| "(?:[^"\\]|""|\\.)*(?:"|\Z)' if double_quoted_strings else "",
             "bracketed": r"| \[[^\]]*\]" if bracketed_names else "",
+            "numbered": r"(?:\#\d+)?" if numbered_names else "",
         }
         self._executable_comments = hash_comments
         self._patterns: dict[str, re.Pattern[str]] = {}
