@@ -263,7 +263,8 @@ PACKAGE_RULES: list[Rule] = [
 
 @pytest.mark.parametrize("rule", PACKAGE_RULES, ids=lambda rule: rule.__name__)
 def test_the_package_keeps_the_rule(rule: Rule) -> None:
-    assert rule(PACKAGE) == []
+    faults = rule(PACKAGE)
+    assert not faults, "\n".join(["", *faults])
 
 
 def test_every_room_has_its_place_in_the_written_plan() -> None:
