@@ -71,8 +71,7 @@ def demo(
             f"folder {str(snapshot.parent)!r} does not exist", param_hint="'--snapshot'"
         )
     # Not at the top: the command's help needs none of them, and they take half a second.
-    from sa_perf.demo.printing import console, print_report
-    from sa_perf.demo.run import Options, run
+    from sa_perf.demo.printing import parts
 
     options = Options(
         days=days,
@@ -82,15 +81,27 @@ def demo(
         keep=keep,
         snapshot=snapshot,
     )
+    report = _run(options)
+    output = Output(as_json=as_json)
+    if output.as_json:
+        write(json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n")
+    else:
+        output.print(*parts(report))
+
+
+def _run(options: Options) -> Report:
+    """Run with progress bars on standard error, where they leave the answer alone."""
+    from rich.console import Console
+
+    from sa_perf.demo.run import run
+
     try:
         with _ended_by_sigterm():
-            report = run(options, console=console(stderr=True))
+            return run(options, console=Console(stderr=True))
     except OSError as error:
-        raise click.ClickException(f"the demonstration could not run: {error}") from error
-    if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
-    else:
-        print_report(report, console())
+        failure = click.ClickException(f"the demonstration could not run: {error}")
+        failure.exit_code = USAGE
+        raise failure from error
 
 
 @contextmanager

@@ -1,0 +1,32 @@
+"""``sa-perf``: see what a snapshot holds, from another process than the application.
+
+One file a command. Exit codes: 0 fine, 1 findings (where asked for) or nothing found, 2 wrong usage
+or unreadable input.
+"""
+
+from __future__ import annotations
+
+import click
+
+from sa_perf.cli.demo import demo
+from sa_perf.cli.explain import explain
+from sa_perf.cli.report import report
+from sa_perf.cli.slow import slow
+from sa_perf.cli.top import top
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sa-perf", prog_name="sa-perf")
+def main() -> None:
+    """Find slow queries, why they are slow and what to do.
+
+    top, slow, explain and report read a snapshot: from a file that the application writes
+    (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one. To see all of
+    it on real data first, run: sa-perf demo
+    """
+
+
+for _command in (demo, top, slow, explain, report):
+    main.add_command(_command)

@@ -1,0 +1,149 @@
+"""What ``sa-perf explain`` prints of one query, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.text import Text
+
+from sa_perf.cli import tables
+from sa_perf.cli.plain_text import clauses, one_line
+from sa_perf.cli.units import count, duration, moment, percent
+from sa_perf.finding import Finding
+from sa_perf.queries.slow_log import SlowExecution
+from sa_perf.queries.statistics import QueryStats
+from sa_perf.snapshot import Snapshot
+
+__all__ = ["explained"]
+
+_SLOW_SHOWN = 5
+
+
+def explained(
+    snapshot: Snapshot, fingerprint: str, database: str | None
+) -> Iterator[RenderableType]:
+    """Statement, figures, plan, findings, scopes, slow executions; what there is of them.
+
+    Args:
+        snapshot: to read.
+        fingerprint: whole.
+        database: label; None is every one.
+    """
+    here = [
+        query
+        for query in snapshot.queries
+        if query.fingerprint == fingerprint and database in {None, query.database}
+    ]
+    slow = [
+        one
+        for one in snapshot.slow
+        if one.fingerprint == fingerprint and database in {None, one.database}
+    ]
+    yield Text(f"Query {one_line(fingerprint)}", "bold")
+    statement = next((one.statement for one in (*here, *slow)), None)
+    if statement is not None:
+        yield _highlighted(statement)
+    for query in here:
+        yield tables.section(f"On {one_line(query.database)}")
+        yield _figures(query, snapshot)
+    if not here:
+        yield tables.note("its figures were evicted into 'other'")
+    yield from _plans(snapshot, fingerprint)
+    yield from _findings([one for one in snapshot.findings if one.fingerprint == fingerprint])
+    yield from _scopes(snapshot, fingerprint)
+    yield from _slow(slow, snapshot)
+
+
+def _highlighted(statement: str) -> RenderableType:
+    syntax = Syntax(
+        clauses(statement), "sql", theme="ansi_dark", background_color="default", word_wrap=True
+    )
+    return Padding(syntax, (1, 0, 0, 2))
+
+
+def _figures(query: QueryStats, snapshot: Snapshot) -> RenderableType:
+    whole = snapshot.total_seconds
+    share = f" ({percent(query.total_seconds / whole)} of all)" if whole > 0 else ""
+    lines = [
+        ("Calls", f"{count(query.calls)}, {count(query.rows)} rows, {query.kind}"),
+        ("Total", f"{duration(query.total_seconds)}{share}, "
+                  f"fetching {duration(query.fetch_seconds)} of it"),
+        ("Mean", f"{duration(query.mean_seconds)}, deviation {duration(query.stddev_seconds)}"),
+        ("Spread", f"min {duration(query.min_seconds)}, p50 {duration(query.p50_seconds)}, "
+                   f"p95 {duration(query.p95_seconds)}, p99 {duration(query.p99_seconds)}, "
+                   f"max {duration(query.max_seconds)}"),
+        ("Seen", f"{moment(query.first_seen)} to {moment(query.last_seen)}"),
+    ]  # fmt: skip
+    if query.errors:
+        lines.append(("Errors", f"{count(query.errors)}, the last {query.last_error}"))
+    if query.parameter_sets > query.calls:
+        lines.append(
+            ("Batches", f"{count(query.parameter_sets)} parameter sets in "
+                        f"{count(query.executions)} executions")
+        )  # fmt: skip
+    if query.loop_wait_seconds:
+        lines.append(("Loop", f"{duration(query.loop_wait_seconds)} waiting for the event loop"))
+    text = Text()
+    for name, words in lines:
+        text.append(f"  {name:<8}", "dim")
+        text.append(f"{one_line(words)}\n")
+    text.rstrip()
+    return text
+
+
+def _plans(snapshot: Snapshot, fingerprint: str) -> Iterator[RenderableType]:
+    plans = [one for one in snapshot.plans if one.fingerprint == fingerprint]
+    if not plans:
+        yield tables.section("Plan")
+        yield tables.note(
+            f"none: no execution took {duration(snapshot.slow_seconds)}, or explaining is off"
+        )
+    for one in plans:
+        yield tables.section(f"Plan of {moment(one.explained_at)}")
+        if one.plan is None:
+            yield tables.note(f"none: {one.error or 'the database gave none'}")
+            continue
+        from sa_perf.plans.render import render_plan
+
+        yield render_plan(one.plan)
+
+
+def _findings(findings: list[Finding]) -> Iterator[RenderableType]:
+    yield tables.section(f"Findings ({len(findings)})")
+    yield tables.findings(findings) if findings else tables.note("none")
+
+
+def _scopes(snapshot: Snapshot, fingerprint: str) -> Iterator[RenderableType]:
+    lines = [
+        f"  {one_line(scope.name)}: {count(repeat.calls)} calls in {count(scope.runs)} runs, "
+        f"up to {count(repeat.max_calls)} in one"
+        for scope in snapshot.scopes
+        for repeat in scope.repeats
+        if repeat.fingerprint == fingerprint
+    ]
+    if lines:
+        yield tables.section("Repeated within")
+        yield Text("\n".join(lines))
+
+
+def _slow(slow: list[SlowExecution], snapshot: Snapshot) -> Iterator[RenderableType]:
+    if not slow:
+        return
+    yield tables.section(f"Slow executions ({len(slow)})")
+    for one in slow[:_SLOW_SHOWN]:
+        place = f", {one_line(str(one.call_site))}" if one.call_site else ""
+        scope = f", in {one_line(' < '.join(one.scope))}" if one.scope else ""
+        yield Text(
+            f"  {moment(one.ended_at)}  {duration(one.duration_seconds)}, "
+            f"{count(one.rows)} rows{place}{scope}"
+        )
+        if one.parameters:
+            yield Padding(
+                tables.Statement(f"with {', '.join(one.parameters)}", lines=1, style="dim"),
+                (0, 0, 0, 4),
+            )
+    if len(slow) > _SLOW_SHOWN:
+        yield tables.note(f"  and {len(slow) - _SLOW_SHOWN} more")

@@ -1,0 +1,279 @@
+"""Tables for a terminal: queries, slow executions, scopes; as wide as there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sa_perf.cli.plain_text import one_line, shortened
+from sa_perf.cli.units import count, duration, moment, percent
+from sa_perf.finding import Finding
+from sa_perf.queries.scope_statistics import ScopeStats
+from sa_perf.queries.slow_log import SlowExecution
+from sa_perf.queries.statistics import QueryStats
+from sa_perf.snapshot import Snapshot
+
+__all__ = [
+    "Statement", "findings", "heading", "note", "plain_table", "queries", "scopes", "section",
+    "slow_executions",
+]  # fmt: skip
+
+_SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+_FINGERPRINT_CHARACTERS = 8
+_WIDE, _VERY_WIDE = 100, 140
+_NARROW = 60
+
+#: Column of the table of queries -> its heading.
+_COLUMNS = {
+    "total_seconds": "Total",
+    "mean_seconds": "Mean",
+    "p50_seconds": "p50",
+    "p95_seconds": "p95",
+    "p99_seconds": "p99",
+    "max_seconds": "Max",
+    "fetch_seconds": "Fetch",
+    "calls": "Calls",
+    "rows": "Rows",
+    "errors": "Errors",
+}
+
+
+class Statement:
+    """A statement that takes the room that is left, on at most ``lines`` lines.
+
+    Args:
+        text: whole.
+        lines: >= 1.
+        style: rich's.
+    """
+
+    def __init__(self, text: str, *, lines: int = 2, style: str = "") -> None:
+        self.text = one_line(text)
+        self.lines = lines
+        self.style = style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Wrapping at words wastes some of each line but the last.
+        room = options.max_width * self.lines - 10 * (self.lines - 1)
+        ellipsis = "…" if console.encoding.startswith("utf") else "..."
+        room = max(room, options.max_width)
+        yield Text(shortened(self.text, room, ellipsis=ellipsis), self.style, overflow="fold")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(16, options.max_width), min(len(self.text), options.max_width))
+
+
+def heading(snapshot: Snapshot) -> RenderableType:
+    """Whose snapshot it is, since when, and the sums, on two lines."""
+    name = snapshot.service or "application"
+    first = Text(one_line(f"{name} on {snapshot.host}, process {snapshot.pid}"), "bold")
+    length = (snapshot.taken_at - snapshot.started_at).total_seconds()
+    second = Text(
+        f"{moment(snapshot.taken_at)}, recorded for {duration(length)}: "
+        f"{_of(snapshot.calls, 'execution')} of {_of(len(snapshot.queries), 'query', 'queries')}, "
+        f"{duration(snapshot.total_seconds)} in the database, {_of(snapshot.errors, 'error')}",
+        "dim",
+    )
+    return Group(first, second)
+
+
+def section(title: str) -> RenderableType:
+    """A heading within a report."""
+    return Padding(Text(title, "bold underline"), (1, 0, 0, 0))
+
+
+def note(text: str) -> RenderableType:
+    """A remark below a table."""
+    return Text(one_line(text), "dim")
+
+
+def plain_table(*names: str, left: Iterable[str] = ()) -> Table:
+    """A table without side lines; all columns but ``left`` hold numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
+    texts = set(left)
+    for name in names:
+        if name in texts:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+class _Responsive:
+    """A table that is made for the width it is shown in."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.table(options.max_width)
+
+    def table(self, width: int) -> RenderableType:
+        raise NotImplementedError
+
+
+class queries(_Responsive):  # noqa: N801  # reads as a function, like the other tables
+    """The table of ``sa-perf top``.
+
+    Args:
+        shown: in their order.
+        snapshot: that they are of.
+        by: word of the order; its column is always shown.
+    """
+
+    def __init__(self, shown: Sequence[QueryStats], snapshot: Snapshot, *, by: str) -> None:
+        self._shown = shown
+        self._total = snapshot.total_seconds
+        self._many_databases = len({query.database for query in snapshot.queries}) > 1
+        self._by = next((name for name in _COLUMNS if name.partition("_")[0] == by), "")
+
+    def table(self, width: int) -> RenderableType:
+        """Make it for a width."""
+        if not self._shown:
+            return note("no queries")
+        names = self._columns(width)
+        headings = [_COLUMNS[name] for name in names]
+        share = width >= _WIDE
+        table = plain_table(
+            "Query", *(("Share",) if share else ()), *headings, "Statement",
+            left=("Query", "Statement"),
+        )  # fmt: skip
+        table.columns[0].no_wrap = True
+        for query in self._shown:
+            ratio = query.total_seconds / self._total if self._total > 0 else 0.0
+            table.add_row(
+                Text(one_line(query.fingerprint)[:_FINGERPRINT_CHARACTERS], "cyan"),
+                *((percent(ratio),) if share else ()),
+                *(self._cell(query, name) for name in names),
+                self._statement(query),
+            )
+        return table
+
+    def _columns(self, width: int) -> list[str]:
+        names = ["total_seconds", "p95_seconds", "calls"]
+        if width < _NARROW:
+            names = ["total_seconds", "calls"]
+        if width >= _WIDE:
+            names += ["mean_seconds", "rows"]
+        if width >= _VERY_WIDE:
+            names += ["p50_seconds", "max_seconds", "errors"]
+        if self._by and self._by not in names:
+            names.append(self._by)
+        return [name for name in _COLUMNS if name in names]
+
+    def _cell(self, query: QueryStats, name: str) -> Text:
+        value = getattr(query, name)
+        text = duration(value) if name.endswith("_seconds") else count(value)
+        if name == "errors" and value:
+            return Text(text, "red")
+        return Text(text, "bold" if name == self._by else "")
+
+    def _statement(self, query: QueryStats) -> RenderableType:
+        if query.fingerprint == query.statement:
+            statement: RenderableType = Text("(all that were evicted)", "dim")
+        else:
+            statement = Statement(query.statement)
+        if not self._many_databases:
+            return statement
+        return Group(statement, Text(one_line(query.database), "dim"))
+
+
+class slow_executions(_Responsive):  # noqa: N801  # as queries
+    """The table of ``sa-perf slow``.
+
+    Args:
+        shown: newest first.
+        snapshot: that they are of.
+    """
+
+    def __init__(self, shown: Sequence[SlowExecution], snapshot: Snapshot) -> None:
+        self._shown = shown
+        self._threshold = snapshot.slow_seconds
+
+    def table(self, width: int) -> RenderableType:
+        """Make it for a width."""
+        if not self._shown:
+            return note(f"no execution took {duration(self._threshold)} or longer")
+        wide = width >= _WIDE
+        table = plain_table(
+            "Time (UTC)", "Duration", *(("Fetch",) if wide else ()), "Rows", "What and where",
+            left=("Time (UTC)", "What and where"),
+        )  # fmt: skip
+        table.columns[0].no_wrap = True
+        table.columns[0].style = "dim"
+        for one in self._shown:
+            when = moment(one.ended_at).removesuffix(" UTC")
+            table.add_row(
+                Text(when if wide else when.partition(" ")[2] or when),
+                Text(duration(one.duration_seconds), "bold"),
+                *((duration(one.fetch_seconds),) if wide else ()),
+                count(one.rows),
+                Group(*_circumstances(one)),
+            )
+        return table
+
+
+def scopes(shown: Sequence[ScopeStats], statements: dict[str, str]) -> RenderableType:
+    """Scopes with what each run issues, and which statement it repeats most.
+
+    Args:
+        shown: in their order.
+        statements: by fingerprint.
+    """
+    table = plain_table(
+        "Runs", "Statements/run", "Database/run", "Total/run", "Scope and what it repeats",
+        left=("Scope and what it repeats",),
+    )  # fmt: skip
+    for one in shown:
+        runs = max(one.runs, 1)
+        what: list[RenderableType] = [Text(one_line(one.name), "bold")]
+        for repeat in one.repeats[:2]:
+            times = f"up to {count(repeat.max_calls)} in one run: "
+            statement = statements.get(repeat.fingerprint, repeat.fingerprint)
+            what.append(Statement(times + statement, lines=1, style="yellow"))
+        table.add_row(
+            count(one.runs),
+            count(round(one.statements / runs, 1)),
+            duration(one.database_seconds / runs),
+            duration(one.total_seconds / runs),
+            Group(*what),
+        )
+    return table
+
+
+def findings(shown: Sequence[Finding]) -> RenderableType:
+    """Findings, each with what to do about it."""
+    parts: list[RenderableType] = []
+    for one in shown:
+        title = Text()
+        title.append(one_line(one.severity), _SEVERITY_STYLES.get(one.severity, ""))
+        title.append(f"  {one_line(one.kind).replace('_', ' ')}", "bold")
+        if one.place is not None:
+            title.append(f", {one_line(one.place)}")
+        if one.fingerprint is not None:
+            title.append(f"  {one_line(one.fingerprint)[:_FINGERPRINT_CHARACTERS]}", "cyan")
+        remedy = Text("Remedy: ", "green")
+        remedy.append(one_line(one.remedy), "default")
+        parts += [title, _below(Text(one_line(one.message))), _below(remedy)]
+    return Group(*parts)
+
+
+def _circumstances(one: SlowExecution) -> Iterable[RenderableType]:
+    yield Statement(one.statement)
+    if one.call_site is not None:
+        yield Text(one_line(str(one.call_site)), "cyan")
+    if one.scope:
+        yield Text(f"in {one_line(' < '.join(one.scope))}", "magenta")
+    if one.parameters:
+        yield Statement(f"with {', '.join(one.parameters)}", lines=1, style="dim")
+
+
+def _below(text: Text) -> RenderableType:
+    return Padding(text, (0, 0, 0, 2), expand=False)
+
+
+def _of(number: int, one: str, many: str | None = None) -> str:
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"

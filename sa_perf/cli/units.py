@@ -1,0 +1,57 @@
+"""Numbers as a person reads them: durations, counts, shares, moments."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+
+__all__ = ["count", "duration", "moment", "percent"]
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+
+
+def duration(seconds: float) -> str:
+    """A length of time with three digits at most: ``820 µs``, ``1.2 ms``, ``3.4 s``, ``2 min 5 s``.
+
+    Args:
+        seconds: of any sign; what is not finite gives ``"?"``.
+    """
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    for unit, size in (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        value = seconds / size
+        # Where rounding reaches the next unit, that unit is shown: 1.0 ms, not 1000 µs.
+        if round(value) < (_MINUTE if unit == "s" else 1_000):
+            return f"{value:.1f} {unit}" if 0 < value < 99.95 else f"{value:.0f} {unit}"
+    whole = round(seconds)
+    for large, small, size, part in (
+        ("min", "s", _MINUTE, 1),
+        ("h", "min", _HOUR, _MINUTE),
+        ("d", "h", _DAY, _HOUR),
+    ):
+        if whole < size * 60 or large == "d" or (large == "h" and whole < _DAY):
+            rest = whole % size // part
+            return f"{whole // size:,} {large} {rest} {small}" if rest else f"{whole // size:,} {large}"
+    raise AssertionError(seconds)  # pragma: no cover - the last row takes everything
+
+
+def count(number: float) -> str:
+    """A number with separators at the thousands; a fraction keeps one digit."""
+    if not math.isfinite(number):
+        return "?"
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
+
+
+def percent(ratio: float) -> str:
+    """A share, 0..1, in per cent."""
+    return f"{ratio * 100:.1f} %" if math.isfinite(ratio) else "?"
+
+
+def moment(when: datetime) -> str:
+    """A moment to the second, in UTC."""
+    try:
+        return f"{when.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:  # year 1 and year 9999 have no neighbours to convert into
+        return when.isoformat()
