@@ -1,0 +1,118 @@
+"""One thread for all instrumentations: folds, writes snapshots.
+
+It wakes every two seconds while anything is installed, ends when nothing is, begins anew in a
+child after a fork, and never keeps the process alive. At exit every instrumentation writes a last
+snapshot; a process that is killed before (a server's SIGTERM may skip ``atexit``) has written one
+at most ``snapshot_seconds`` ago.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sa_perf.settings import Settings
+
+__all__ = ["Housekept", "forget", "keep", "tick"]
+
+_WAKE_SECONDS = 2.0
+
+
+class Housekept(Protocol):
+    """What the thread looks after."""
+
+    settings: Settings
+
+    def housekeep(self) -> None:
+        """Do what need not be done on the application's time; must not raise."""
+
+    def write_snapshot(self) -> None:
+        """Write a snapshot if one is wanted; must not raise."""
+
+
+_kept: weakref.WeakKeyDictionary[Housekept, float] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+_thread: threading.Thread | None = None
+_wake = threading.Event()
+
+
+def keep(one: Housekept) -> None:
+    """Look after an instrumentation for as long as it lives."""
+    global _thread
+    with _lock:
+        _kept[one] = time.monotonic() + one.settings.snapshot_seconds
+        if _thread is None or not _thread.is_alive():
+            _thread = threading.Thread(target=_run, name="sa_perf housekeeping", daemon=True)
+            _thread.start()
+    # The thread may sleep longer than the new one's interval.
+    _wake.set()
+
+
+def forget(one: Housekept) -> None:
+    """Stop looking after an instrumentation; its last snapshot is written first."""
+    with _lock:
+        known = _kept.pop(one, None)
+    if known is not None:
+        one.write_snapshot()
+
+
+def tick(now: float) -> float | None:
+    """Do what is due at ``now`` (monotonic seconds).
+
+    Returns:
+        Seconds until the next tick is due; None where nothing is left to look after.
+    """
+    with _lock:
+        kept = list(_kept.items())
+    if not kept:
+        return None
+    wait = _WAKE_SECONDS
+    for one, due in kept:
+        one.housekeep()
+        interval = one.settings.snapshot_seconds
+        if now >= due:
+            one.write_snapshot()
+            due = now + interval
+            with _lock:
+                if one in _kept:
+                    _kept[one] = due
+        if one.settings.snapshot_path is not None:
+            wait = min(wait, due - now)
+    return max(0.05, wait)
+
+
+def _run() -> None:
+    global _thread
+    while True:
+        wait = tick(time.monotonic())
+        if wait is None:
+            with _lock:
+                if not _kept:
+                    _thread = None
+                    return
+            continue
+        _wake.wait(wait)
+        _wake.clear()
+
+
+def _at_exit() -> None:
+    for one in list(_kept):
+        forget(one)
+
+
+def _after_fork() -> None:
+    """A child has no threads, and locks that a thread of the parent held stay locked."""
+    global _lock, _thread, _wake
+    _lock, _wake, _thread = threading.Lock(), threading.Event(), None
+    for one in list(_kept):
+        keep(one)
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,328 @@
+"""Composition root: install(), Instrumentation, and SQLAlchemy's plugin.
+
+An `Instrumentation` owns the statistics and the slow log; for each engine it has a `Post`:
+recorder, listeners, sampler of plans. A post hangs on the engine's dialect and dies with it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import weakref
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from sqlalchemy.engine import CreateEnginePlugin, Engine
+
+from sa_perf import housekeeping
+from sa_perf.errors import InvalidSettings, NotInstalled
+from sa_perf.post import Everywhere, Post
+from sa_perf.queries.aggregate import NO_AGGREGATE, SCOPE_END
+from sa_perf.queries.faults import Faults
+from sa_perf.queries.scopes import ScopeRun, on_scope_end
+from sa_perf.queries.slow_log import SlowLog
+from sa_perf.queries.statistics import Statistics
+from sa_perf.settings import QUERY_PREFIX, Settings, SettingValue
+from sa_perf.snapshot import Database, Health, Snapshot
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+    from sqlalchemy.engine.interfaces import Dialect
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from sa_perf.finding import Finding
+    from sa_perf.plans.sampler import ExplainedStatement
+
+__all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation"]
+
+Target: TypeAlias = "Engine | AsyncEngine | type[Engine]"
+
+_SEVERITIES = ("critical", "warning", "info")
+_living: weakref.WeakSet[Instrumentation] = weakref.WeakSet()
+_everywhere: list[Instrumentation] = []
+
+
+def install(engine: Target, **settings: SettingValue) -> Instrumentation:
+    """Record every statement of an engine.
+
+    Installing again with the same settings, or with none, gives the instrumentation that is there.
+
+    Args:
+        engine: an Engine, an AsyncEngine, or the class ``Engine`` for all engines of the process.
+        **settings: see `sa_perf.settings.Settings`; what is not given comes from the environment.
+
+    Returns:
+        What records; ``uninstall()`` takes it away again.
+
+    Raises:
+        InvalidSettings: a setting is unknown or not allowed, or differs from what is installed.
+
+    Example:
+        >>> from sqlalchemy import create_engine
+        >>> perf = install(create_engine("sqlite://"), slow_seconds=0.2)
+        >>> perf.snapshot().calls
+        0
+        >>> perf.uninstall()
+    """
+    wanted = Settings.load(settings)
+    existing = _installed(engine)
+    if existing is None or (settings and existing.everywhere and not isinstance(engine, type)):
+        return Instrumentation(engine, wanted)
+    differing = existing.settings.differences(wanted) if settings else ()
+    differing = tuple(name for name in differing if name in settings)
+    if differing:
+        names = ", ".join(f"{name}={getattr(existing.settings, name)!r}" for name in differing)
+        message = f"already installed with {names}; call its uninstall() before you install anew"
+        raise InvalidSettings((message,))
+    return existing
+
+
+def instrumentation(engine: Target) -> Instrumentation:
+    """The instrumentation that stands on an engine, e.g. the one that the plugin installed.
+
+    Raises:
+        NotInstalled: there is none.
+    """
+    existing = _installed(engine)
+    if existing is None:
+        message = (
+            f"sa_perf is not installed on {_named(engine)}; call sa_perf.install(engine) or put "
+            "?plugin=sa_perf into its URL"
+        )
+        raise NotInstalled(message)
+    return existing
+
+
+class SaPerfPlugin(CreateEnginePlugin):
+    """SQLAlchemy's way in: ``?plugin=sa_perf`` or ``create_engine(url, plugins=["sa_perf"])``.
+
+    Settings come as ``sa_perf_...`` in the URL's query or as keyword arguments of
+    ``create_engine``; none of them reaches the driver.
+    """
+
+    def __init__(self, url: URL, kwargs: dict[str, Any]) -> None:
+        super().__init__(url, kwargs)
+        ours = [name for name in kwargs if name.startswith(QUERY_PREFIX)]
+        arguments = {name[len(QUERY_PREFIX) :]: kwargs.pop(name) for name in ours}
+        self._settings = Settings.load(arguments, query=url.query)
+
+    def update_url(self, url: URL) -> URL:
+        """Take our arguments out of the URL."""
+        return url.difference_update_query(
+            [name for name in url.query if name.startswith(QUERY_PREFIX)]
+        )
+
+    def engine_created(self, engine: Engine) -> None:
+        """Install on the new engine; a plugin that is named twice installs once."""
+        if _post_on(engine.dialect) is None:
+            Instrumentation(engine, self._settings)
+
+
+class Instrumentation:
+    """What records the statements of one engine, or of all engines of the process.
+
+    Made by `install` or by the plugin. Thread-safe.
+
+    Attributes:
+        settings: in force.
+        everywhere: whether it stands on all engines that have no instrumentation of their own.
+        statistics: live sums; for readings use `snapshot`.
+        slow_log: live ring; for readings use `snapshot`.
+        faults: of sa_perf's own listeners and threads.
+    """
+
+    def __init__(self, engine: Target, settings: Settings) -> None:
+        self.settings = settings
+        self.everywhere = isinstance(engine, type)
+        self.faults = Faults()
+        self.statistics = Statistics(settings.max_fingerprints)
+        self.slow_log = SlowLog(settings.slow_log_size, log=settings.log_slow)
+        self._started_at = _utc_now()
+        self._posts: weakref.WeakSet[Post] = weakref.WeakSet()
+        self._discovery: Everywhere | None = None
+        self._lock = threading.RLock()
+        self._write_failures = 0
+        self._installed = True
+        if self.everywhere:
+            self._discovery = Everywhere(self._adopt)
+            self._discovery.open()
+            _everywhere.append(self)
+        else:
+            self._adopt(_sync(engine))
+        _living.add(self)
+        housekeeping.keep(self)
+
+    @property
+    def installed(self) -> bool:
+        """Whether it records."""
+        return self._installed
+
+    def snapshot(self) -> Snapshot:
+        """A frozen reading of everything. O(fingerprints), about 20 us each."""
+        self.fold()
+        plans = self._plans()
+        return Snapshot(
+            taken_at=_utc_now(),
+            started_at=self._started_at,
+            service=self.settings.service,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            slow_seconds=self.settings.slow_seconds,
+            databases=self._databases(),
+            queries=self.statistics.stats(),
+            scopes=self.statistics.scope_stats(),
+            transactions=self.statistics.transaction_stats(),
+            slow=self.slow_log.executions(self.statistics),
+            plans=plans,
+            findings=_ranked([finding for one in plans for finding in one.findings]),
+            health=Health(
+                faults=self.faults.count,
+                last_fault=self.faults.last,
+                evicted_fingerprints=self.statistics.evicted,
+                write_failures=self._write_failures,
+            ),
+        )
+
+    def reset(self) -> None:
+        """Forget everything recorded so far; plans are kept."""
+        self.statistics.clear()
+        self.slow_log.clear()
+        self._started_at = _utc_now()
+
+    def fold(self) -> None:
+        """Bring the sums up to date with what has been recorded."""
+        for post in tuple(self._posts):
+            post.check_door()
+        self.statistics.fold(wait=True)
+
+    def wait_for_plans(self, timeout_seconds: float = 5.0) -> bool:
+        """Wait until the slow statements seen so far are explained.
+
+        Returns:
+            Whether all of them were, within the time.
+        """
+        return all([post.sampler.drain(timeout_seconds) for post in tuple(self._posts)])
+
+    def uninstall(self) -> None:
+        """Take every listener away; what was recorded can still be read."""
+        with self._lock:
+            if not self._installed:
+                return
+            self._installed = False
+            if self._discovery is not None:
+                self._discovery.close()
+                _everywhere.remove(self)
+            for post in tuple(self._posts):
+                post.leave()
+            _living.discard(self)
+            housekeeping.forget(self)
+
+    def write_snapshot(self) -> None:
+        """Write a snapshot to ``settings.snapshot_path``, if one is set; failures are counted."""
+        path = self.settings.snapshot_path
+        if path is None:
+            return
+        try:
+            self.snapshot().write(path.replace("{pid}", str(os.getpid())))
+        except Exception as error:
+            self._write_failures += 1
+            self.faults.note("writing the snapshot", error)
+
+    def housekeep(self) -> None:
+        """Fold, and let sqlglot read new raw texts; called now and then by a thread."""
+        try:
+            self.fold()
+            self.statistics.read_raw_shapes()
+        except Exception as error:
+            self.faults.note("housekeeping", error)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process; the parent keeps what was recorded."""
+        self._lock = threading.RLock()
+        self.statistics.lock = threading.Lock()
+        self.reset()
+
+    def scope_ended(self, run: ScopeRun) -> None:
+        """Count the end of a scope's run."""
+        self.statistics.pending.append((SCOPE_END, NO_AGGREGATE, 0, 0, 0, 0, run))
+
+    def _adopt(self, engine: Engine) -> Post | None:
+        """Put a post on an engine; None where another instrumentation has one there."""
+        with self._lock:
+            standing = _post_on(engine.dialect)
+            if standing is not None:
+                if self.everywhere:
+                    return None
+                standing.leave()
+            post = Post(engine, self, self.settings, self.statistics, self.slow_log, self.faults)
+            self._posts.add(post)
+            return post
+
+    def _databases(self) -> tuple[Database, ...]:
+        readings = [post.database() for post in tuple(self._posts)]
+        by_label = {one.label: one for one in readings if one is not None}
+        return tuple(by_label[label] for label in sorted(by_label))
+
+    def _plans(self) -> tuple[ExplainedStatement, ...]:
+        """Explained statements under their public fingerprints, newest first."""
+        plans = []
+        for post in tuple(self._posts):
+            for one in post.sampler.results():
+                public = self.statistics.public_fingerprint(post.label, one.fingerprint)
+                findings = tuple(replace(each, fingerprint=public) for each in one.findings)
+                plans.append(replace(one, fingerprint=public, findings=findings))
+        return tuple(sorted(plans, key=lambda one: one.explained_at, reverse=True))
+
+
+def _post_on(dialect: Dialect) -> Post | None:
+    return cast("Post | None", getattr(dialect, "_sa_perf", None))
+
+
+def _installed(engine: Target) -> Instrumentation | None:
+    if isinstance(engine, type):
+        return _everywhere[-1] if _everywhere else None
+    post = _post_on(_sync(engine).dialect)
+    if post is not None:
+        return cast("Instrumentation", post.owner)
+    return _everywhere[-1] if _everywhere else None
+
+
+def _sync(engine: Engine | AsyncEngine) -> Engine:
+    inner = getattr(engine, "sync_engine", engine)
+    if not isinstance(inner, Engine):
+        message = (
+            f"cannot install on {_named(engine)}; "
+            "give an Engine, an AsyncEngine or the class Engine"
+        )
+        raise TypeError(message)
+    return inner
+
+
+def _named(engine: object) -> str:
+    # An engine's repr hides the password, but a creator's URL may hold anything.
+    return f"a {type(engine).__name__}" if not isinstance(engine, type) else engine.__name__
+
+
+def _ranked(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda one: _SEVERITIES.index(one.severity)))
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _scope_ended(run: ScopeRun) -> None:
+    for one in tuple(_living):
+        one.scope_ended(run)
+
+
+def _after_fork() -> None:
+    for one in tuple(_living):
+        one.after_fork()
+
+
+on_scope_end(_scope_ended)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

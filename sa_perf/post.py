@@ -1,0 +1,187 @@
+"""A post: all that stands on one engine; and how new engines are found."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from sa_perf.dialects import dialect_for
+from sa_perf.plans.sampler import PlanSampler
+from sa_perf.queries.doors import AsyncDialectEvents, CursorEvents, DialectEvents, taken
+from sa_perf.queries.fingerprint import Fingerprinter
+from sa_perf.queries.recorder import Recorder, RecorderOptions
+from sa_perf.queries.transactions import mark_begun
+from sa_perf.snapshot import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, ExecutionContext
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from sa_perf.queries.doors import Door
+    from sa_perf.queries.faults import Faults
+    from sa_perf.queries.slow_log import SlowLog
+    from sa_perf.queries.statistics import Statistics
+    from sa_perf.settings import Settings
+
+__all__ = ["Everywhere", "Post"]
+
+
+class Post:
+    """Recorder, listeners and sampler of one engine; kept alive by the engine's dialect.
+
+    Args:
+        engine: to stand on.
+        owner: the instrumentation, kept alive with the engine.
+        settings: of the owner.
+        statistics: of the owner.
+        slow_log: of the owner.
+        faults: of the owner.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        owner: object,
+        settings: Settings,
+        statistics: Statistics,
+        slow_log: SlowLog,
+        faults: Faults,
+    ) -> None:
+        self.owner = owner
+        self.label = _label(engine.url)
+        self._engine = weakref.ref(engine)
+        self._dialect = weakref.ref(engine.dialect)
+        self.sampler = PlanSampler(
+            engine,
+            enabled=settings.explain,
+            queue_size=settings.explain_queue_size,
+            timeout_seconds=settings.explain_timeout_seconds,
+            big_table_rows=settings.big_table_rows,
+            keep_literals=settings.parameters == "full",
+        )
+        self.recorder = Recorder(
+            database=self.label,
+            fingerprinter=Fingerprinter(dialect_for(engine)),
+            statistics=statistics,
+            slow_log=slow_log,
+            options=RecorderOptions(
+                slow_seconds=settings.slow_seconds,
+                parameters=settings.parameters,
+                max_statement_length=settings.max_statement_length,
+            ),
+            faults=faults,
+            offer=self.sampler.offer if settings.explain else None,
+        )
+        self.door: Door = self._chosen_door(engine, settings.capture)
+        self.door.open()
+        engine.dialect._sa_perf = self  # type: ignore[attr-defined]  # ours, dies with it
+
+    def database(self) -> Database | None:
+        """The frozen reading; None where the engine is gone."""
+        dialect = self._dialect()
+        if dialect is None:
+            return None
+        return Database(
+            label=self.label,
+            dialect=dialect.name,
+            driver=dialect.driver,
+            capture=self.door.name,
+            connection_errors=self.recorder.connection_errors,
+            plans=self.sampler.health(),
+        )
+
+    def check_door(self) -> None:
+        """Change to cursor events where somebody's listener hides statements from ours."""
+        engine = self._engine()
+        if engine is not None and self.door.bypassed():
+            self.door.close()
+            self.door = CursorEvents(self.recorder, engine)
+            self.door.open()
+
+    def leave(self) -> None:
+        """Take everything away from the engine."""
+        dialect = self._dialect()
+        if dialect is None or getattr(dialect, "_sa_perf", None) is not self:
+            return
+        del dialect._sa_perf  # type: ignore[attr-defined]  # ours
+        self.door.close()
+        self.sampler.close()
+
+    def _chosen_door(self, engine: Engine, capture: str) -> Door:
+        if capture == "cursor_events" or (capture == "auto" and taken(engine.dialect)):
+            return CursorEvents(self.recorder, engine)
+        kind = AsyncDialectEvents if engine.dialect.is_async else DialectEvents
+        return kind(self.recorder, engine.dialect)
+
+
+class Everywhere:
+    """Listeners on the class Engine that adopt each engine at its first statement.
+
+    Args:
+        adopt: puts a post on an engine; None where it has one already.
+    """
+
+    def __init__(self, adopt: Callable[[Engine], Post | None]) -> None:
+        self._adopt = adopt
+        self._listeners: dict[str, Callable[..., bool]] = {
+            "do_execute": self._do_execute,
+            "do_executemany": self._do_executemany,
+            "do_execute_no_params": self._do_execute_no_params,
+        }
+
+    def open(self) -> None:
+        """Put the listeners in place."""
+        for name, listener in self._listeners.items():
+            event.listen(Engine, name, listener)
+
+    def close(self) -> None:
+        """Take the listeners away."""
+        for name, listener in self._listeners.items():
+            event.remove(Engine, name, listener)
+
+    def _do_execute(
+        self, cursor: DBAPICursor, statement: str, parameters: object, context: ExecutionContext
+    ) -> bool:
+        door = self._discovered(context)
+        return door is not None and door.do_execute(cursor, statement, parameters, context)
+
+    def _do_executemany(
+        self, cursor: DBAPICursor, statement: str, parameters: object, context: ExecutionContext
+    ) -> bool:
+        door = self._discovered(context)
+        return door is not None and door.do_executemany(cursor, statement, parameters, context)
+
+    def _do_execute_no_params(
+        self, cursor: DBAPICursor, statement: str, context: ExecutionContext
+    ) -> bool:
+        door = self._discovered(context)
+        return door is not None and door.do_execute_no_params(cursor, statement, context)
+
+    def _discovered(self, context: ExecutionContext) -> DialectEvents | None:
+        """A door for the first statement of a new engine; None for all that follow.
+
+        The new post's own listeners are seen from the next statement on.
+        """
+        dialect = context.dialect
+        if getattr(dialect, "_sa_perf", None) is not None:
+            return None
+        connection = context.root_connection
+        post = self._adopt(getattr(connection.engine, "_proxied", connection.engine))
+        if post is None:
+            return None
+        mark_begun(connection.connection)
+        return DialectEvents(post.recorder, dialect)
+
+
+def _label(url: URL) -> str:
+    """Dialect, host and database of a URL: no user, no password, no query."""
+    dialect = url.get_backend_name()
+    where = url.host or ""
+    if url.port:
+        where = f"{where}:{url.port}"
+    database = (url.database or "").partition("?")[0]
+    return f"{dialect}://{where}/{database}"

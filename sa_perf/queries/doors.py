@@ -1,0 +1,334 @@
+"""The two ways to see statements: dialect events and cursor events.
+
+Dialect events (``do_execute`` and its siblings) cost a fifth of cursor events, since they leave
+``engine._has_events`` off, which would run SQLAlchemy's whole event machinery for every statement.
+But the first of their listeners that returns True ends the dispatch, so where somebody else
+listens to them already, cursor events are used. A listener that comes later is called by ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import ExecuteStyle
+
+from sa_perf.queries.aggregate import OPEN
+from sa_perf.queries.fetch import Fetch
+from sa_perf.queries.recorder import BATCH, DEFAULT_FETCH, IGNORE
+from sa_perf.queries.scopes import current_scope
+from sa_perf.queries.transactions import unwrap, wrap
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine, ExceptionContext
+    from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
+
+    from sa_perf.queries.loop_lag import LoopLag
+    from sa_perf.queries.recorder import Recorder
+    from sa_perf.queries.shape import Context, Parameters, Shape
+
+__all__ = ["AsyncDialectEvents", "CursorEvents", "DialectEvents", "Door", "taken"]
+
+_clock = time.perf_counter_ns
+_EXECUTEMANY = ExecuteStyle.EXECUTEMANY
+_EVENTS = ("do_execute", "do_executemany", "do_execute_no_params")
+
+
+class Door(Protocol):
+    """Listeners of one recorder on one engine."""
+
+    name: str
+
+    def open(self) -> None:
+        """Put the listeners in place."""
+
+    def close(self) -> None:
+        """Take every one of them away."""
+
+    def bypassed(self) -> bool:
+        """Whether somebody else's listener now hides statements from ours."""
+
+
+def taken(dialect: Dialect) -> bool:
+    """Whether somebody else listens to a dialect's execution events already."""
+    dispatch: Any = dialect.dispatch
+    return any(_foreign(listener) for name in _EVENTS for listener in getattr(dispatch, name))
+
+
+def _foreign(listener: Callable[..., object]) -> bool:
+    return not (getattr(listener, "__module__", None) or "").startswith("sa_perf.")
+
+
+class DialectEvents:
+    """The cheap door: executes the statement itself, between two readings of the clock."""
+
+    name = "dialect_events"
+
+    def __init__(self, recorder: Recorder, dialect: Dialect) -> None:
+        self._recorder = recorder
+        self._dialect = dialect
+        self._had_events = dialect._has_events
+        self._others: dict[str, Sequence[Callable[..., object]]] = {}
+        self._listeners = {
+            "do_execute": self.do_execute,
+            "do_executemany": self.do_executemany,
+            "do_execute_no_params": self.do_execute_no_params,
+            "handle_error": recorder.failed,
+        }
+        self._executes: Sequence[object] = ()
+
+    def open(self) -> None:
+        """Put the listeners in place."""
+        for name, listener in self._listeners.items():
+            event.listen(self._dialect, name, listener)
+        dispatch: Any = self._dialect.dispatch
+        self._executes = dispatch.do_execute.listeners
+        wrap(self._dialect, self._recorder.transaction_ended)
+
+    def close(self) -> None:
+        """Take every one of them away."""
+        unwrap(self._dialect, self._recorder.transaction_ended)
+        for name, listener in self._listeners.items():
+            event.remove(self._dialect, name, listener)
+        dispatch: Any = self._dialect.dispatch
+        left = any(len(getattr(dispatch, name)) for name in (*_EVENTS, "handle_error"))
+        if not self._had_events and not left:
+            self._dialect._has_events = False
+
+    def bypassed(self) -> bool:
+        """Whether somebody's listener that ends the dispatch stands before ours."""
+        dispatch: Any = self._dialect.dispatch
+        for name in _EVENTS:
+            for listener in getattr(dispatch, name):
+                if listener == self._listeners[name]:
+                    break
+                if _foreign(listener):
+                    return True
+        return False
+
+    def do_execute(
+        self,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: Parameters,
+        context: Context,
+    ) -> bool:
+        """Execute a statement and count it; True: nobody else has to."""
+        try:
+            shape: Shape | None = context.compiled._sa_perf_shape
+            if shape.recorder is not self._recorder:  # type: ignore[union-attr]  # never None there
+                shape = self._recorder.shape_of(context, statement)
+        except AttributeError:
+            shape = self._recorder.shape_of(context, statement)
+        started = _clock()
+        try:
+            if len(self._executes) == 1 or not self._handled_by_others(
+                "do_execute", cursor, statement, parameters, context
+            ):
+                context.dialect.do_execute(cursor, statement, parameters, context)
+        except BaseException:
+            context._sa_perf_started = started
+            raise
+        ended = _clock()
+        streamed = False
+        try:
+            duration, recorder = ended - started, self._recorder
+            # Recorder.executed() for the ordinary case, by hand: the call would cost a tenth.
+            if shape is not None and (
+                shape.fetches
+                and context.cursor_fetch_strategy is DEFAULT_FETCH
+                and not context._is_server_side
+                and IGNORE not in context.execution_options
+            ):
+                recorder.append((OPEN, shape.aggregate, ended, duration, 0, 0, current_scope()))
+                context.cursor_fetch_strategy = fetch = Fetch()
+                fetch.shape, fetch.execute_ns, fetch.slow = shape, duration, None
+                if duration >= recorder.slow_ns or len(recorder.pending) >= BATCH:
+                    recorder.attend(fetch, context)
+            elif shape is not None:
+                streamed = recorder.executed(shape, context, cursor, duration)
+        except Exception as error:
+            self._recorder.faults.note("do_execute", error)
+        if streamed:
+            self._recorder.open_stream(context, cursor)
+        return True
+
+    def do_executemany(
+        self,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: Parameters,
+        context: Context,
+    ) -> bool:
+        """The same for many parameter sets."""
+        shape = self._shape(context, statement)
+        started = _clock()
+        try:
+            if not self._handled_by_others(
+                "do_executemany", cursor, statement, parameters, context
+            ):
+                context.dialect.do_executemany(cursor, statement, parameters, context)
+        except BaseException:
+            context._sa_perf_started = started
+            raise
+        if shape is not None:
+            try:
+                duration = _clock() - started
+                self._recorder.executed_many(shape, context, cursor, duration, len(parameters))
+            except Exception as error:
+                self._recorder.faults.note("do_executemany", error)
+        return True
+
+    def do_execute_no_params(
+        self,
+        cursor: DBAPICursor,
+        statement: str,
+        context: Context,
+    ) -> bool:
+        """The same for a statement that takes no parameters."""
+        shape = self._shape(context, statement)
+        started = _clock()
+        try:
+            if not self._handled_by_others("do_execute_no_params", cursor, statement, context):
+                context.dialect.do_execute_no_params(cursor, statement, context)
+        except BaseException:
+            context._sa_perf_started = started
+            raise
+        duration = _clock() - started
+        if shape is not None:
+            try:
+                streamed = self._recorder.executed(shape, context, cursor, duration)
+            except Exception as error:
+                self._recorder.faults.note("do_execute_no_params", error)
+                return True
+            if streamed:
+                self._recorder.open_stream(context, cursor)
+        return True
+
+    def _shape(self, context: Context, statement: str) -> Shape | None:
+        shape: Shape | None = getattr(context.compiled, "_sa_perf_shape", None)
+        if shape is None or shape.recorder is not self._recorder:
+            shape = self._recorder.shape_of(context, statement)
+        return shape
+
+    def _handled_by_others(self, name: str, *arguments: object) -> bool:
+        """Call the listeners that came after ours, as the dispatch would have."""
+        own = self._listeners[name]
+        dispatch: Any = self._dialect.dispatch
+        later = iter(tuple(getattr(getattr(dispatch, name), "listeners", ())))
+        for listener in later:
+            if listener == own:
+                break
+        return any(listener(*arguments) for listener in later)
+
+
+class AsyncDialectEvents(DialectEvents):
+    """The cheap door on an async driver: also notes how busy the event loop was elsewhere."""
+
+    def __init__(self, recorder: Recorder, dialect: Dialect) -> None:
+        super().__init__(recorder, dialect)
+        self._loop_lag = _loop_lag()
+
+    def do_execute(
+        self,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: Parameters,
+        context: Context,
+    ) -> bool:
+        """Execute a statement and count it; True: nobody else has to."""
+        lag = self._loop_lag()
+        before = lag.reading_ns() if lag is not None else 0
+        handled = super().do_execute(cursor, statement, parameters, context)
+        if lag is not None:
+            self._recorder.loop_waited(context, lag.reading_ns() - before)
+        return handled
+
+
+class CursorEvents:
+    """The public door: ``before_cursor_execute`` and ``after_cursor_execute``."""
+
+    name = "cursor_events"
+
+    def __init__(self, recorder: Recorder, engine: Engine) -> None:
+        self._recorder = recorder
+        self._engine = engine
+        self._loop_lag = _loop_lag() if engine.dialect.is_async else None
+        self._listeners: dict[str, Callable[..., None]] = {
+            "before_cursor_execute": self._before,
+            "after_cursor_execute": self._after,
+            "handle_error": self._failed,
+        }
+
+    def open(self) -> None:
+        """Put the listeners in place."""
+        for name, listener in self._listeners.items():
+            event.listen(self._engine, name, listener)
+        wrap(self._engine.dialect, self._recorder.transaction_ended)
+
+    def close(self) -> None:
+        """Take every one of them away."""
+        unwrap(self._engine.dialect, self._recorder.transaction_ended)
+        for name, listener in self._listeners.items():
+            event.remove(self._engine, name, listener)
+
+    def bypassed(self) -> bool:
+        """Never: nothing ends the dispatch of cursor events."""
+        return False
+
+    def _before(
+        self,
+        conn: Connection,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: object,
+        context: Context,
+        executemany: bool,
+    ) -> None:
+        if self._loop_lag is not None:
+            lag = self._loop_lag()
+            context._sa_perf_lag = lag.reading_ns() if lag is not None else 0
+        context._sa_perf_started = _clock()
+
+    def _after(
+        self,
+        conn: Connection,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: Parameters,
+        context: Context,
+        executemany: bool,
+    ) -> None:
+        recorder = self._recorder
+        streamed = False
+        try:
+            duration = _clock() - context._sa_perf_started
+            context._sa_perf_started = 0
+            shape = getattr(context.compiled, "_sa_perf_shape", None)
+            if shape is None or shape.recorder is not recorder:
+                shape = recorder.shape_of(context, statement)
+            if shape is None:
+                return
+            if context.execute_style is _EXECUTEMANY:
+                recorder.executed_many(shape, context, cursor, duration, len(parameters))
+            else:
+                streamed = recorder.executed(shape, context, cursor, duration)
+            lag = self._loop_lag() if self._loop_lag is not None else None
+            if lag is not None:
+                recorder.loop_waited(context, lag.reading_ns() - context._sa_perf_lag)
+        except Exception as error:
+            recorder.faults.note("after_cursor_execute", error)
+        if streamed:
+            recorder.open_stream(context, cursor)
+
+    def _failed(self, failure: ExceptionContext) -> None:
+        self._recorder.failed(failure)
+
+
+def _loop_lag() -> Callable[[], LoopLag | None]:
+    # Synchronous applications do not pay for the import of asyncio.
+    from sa_perf.queries.loop_lag import loop_lag
+
+    return loop_lag

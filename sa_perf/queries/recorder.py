@@ -1,0 +1,363 @@
+"""Engine events -> executions; never raises into the application.
+
+One `Recorder` stands on one SQLAlchemy dialect, that is on one engine and all that is derived from
+it. What happens per statement is kept to: find the shape (an attribute of the compiled statement),
+read the clock twice, replace the fetch strategy; and at the end of the result append one tuple.
+Everything else happens in batches (`statistics`) or only to slow statements.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy.engine.cursor import _DEFAULT_FETCH
+from sqlalchemy.engine.interfaces import ExecuteStyle
+
+from sa_perf.queries.aggregate import FETCHED, OPEN, WHOLE
+from sa_perf.queries.call_site import call_site
+from sa_perf.queries.faults import Faults
+from sa_perf.queries.fetch import BufferedFetch, Fetch
+from sa_perf.queries.parameters import ParameterMode, described
+from sa_perf.queries.scopes import current_scope
+from sa_perf.queries.shape import OpenExecution, Shape, Shapes
+from sa_perf.queries.slow_log import SlowEntry
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext, ExecutionContext
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from sa_perf.queries.fingerprint import Fingerprinter
+    from sa_perf.queries.shape import Context
+    from sa_perf.queries.slow_log import SlowLog
+    from sa_perf.queries.statistics import Statistics
+
+__all__ = ["BATCH", "DEFAULT_FETCH", "IGNORE", "Offer", "Recorder", "RecorderOptions"]
+
+#: Strategy of a result to which no dialect has done anything.
+DEFAULT_FETCH = _DEFAULT_FETCH
+#: Execution option of every statement that sa_perf itself issues.
+IGNORE = "sa_perf_ignore"
+
+#: Records after which the statistics are folded, on the thread that adds the last.
+BATCH = 256
+_LEAST_LOOP_WAIT_NS = 1_000_000
+_clock = time.perf_counter_ns
+_INSERTMANYVALUES = ExecuteStyle.INSERTMANYVALUES
+
+
+class Offer(Protocol):
+    """How a slow statement is handed on to be explained."""
+
+    def __call__(
+        self,
+        *,
+        fingerprint: str,
+        statement: str,
+        parameters: object,
+        duration_seconds: float,
+        rows: int | None,
+        dbapi_connection: object | None,
+    ) -> bool:
+        """Queue it; False where it is already explained or the queue is full."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderOptions:
+    """The settings that the recorder reads on its way; see `sa_perf.settings`."""
+
+    slow_seconds: float
+    parameters: ParameterMode
+    max_statement_length: int
+
+
+class _Batches:
+    """An open call that SQLAlchemy sends as several multi-row INSERTs."""
+
+    __slots__ = ("duration_ns", "executions", "run")
+
+    def __init__(self) -> None:
+        self.duration_ns = 0
+        self.executions = 0
+        self.run = current_scope()
+
+
+class Recorder:
+    """Records the executions of one engine.
+
+    Args:
+        database: label under which its statements are counted.
+        fingerprinter: shapes for its texts.
+        statistics: where executions are counted.
+        slow_log: where slow ones are kept.
+        options: thresholds and modes.
+        faults: where faults of our own are counted.
+        offer: takes slow statements to be explained; None explains nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: str,
+        fingerprinter: Fingerprinter,
+        statistics: Statistics,
+        slow_log: SlowLog,
+        options: RecorderOptions,
+        faults: Faults,
+        offer: Offer | None = None,
+    ) -> None:
+        self.database = database
+        self.faults = faults
+        self.offer = offer
+        self.connection_errors = 0
+        self._shapes = Shapes(database, fingerprinter, statistics, options.max_statement_length)
+        self._statistics = statistics
+        self._slow_log = slow_log
+        self._options = options
+        self.slow_ns = int(options.slow_seconds * 1e9)
+        self.pending = statistics.pending
+        self.append = statistics.pending.append
+
+    def shape_of(self, context: ExecutionContext, statement: str) -> Shape | None:
+        """The shape of a statement that is seen for the first time; None where that fails."""
+        try:
+            return self._shapes.shape_of(self, context, statement)
+        except Exception as error:
+            self.faults.note("fingerprint", error)
+            return None
+
+    def executed(
+        self,
+        shape: Shape,
+        context: Context,
+        cursor: DBAPICursor,
+        duration_ns: int,
+    ) -> bool:
+        """Take note of a cursor execution that succeeded; its rows are still to come.
+
+        Returns:
+            Whether its result is streamed: then `open_stream` has to follow.
+        """
+        if IGNORE in context.execution_options:
+            return False
+        if shape.many and context.execute_style is _INSERTMANYVALUES:
+            self._batch(shape, context, duration_ns)
+            return False
+        returns_rows = shape.returns_rows
+        if returns_rows is None:
+            returns_rows = cursor.description is not None
+        if not returns_rows or context.cursor_fetch_strategy is not DEFAULT_FETCH:
+            # No rows, or the dialect has fetched them by itself.
+            self._whole(shape, context, cursor.rowcount, duration_ns)
+            return False
+        self.append((OPEN, shape.aggregate, _clock(), duration_ns, 0, 0, current_scope()))
+        context.cursor_fetch_strategy = fetch = Fetch()
+        fetch.shape, fetch.execute_ns, fetch.slow = shape, duration_ns, None
+        if duration_ns >= self.slow_ns or len(self.pending) >= BATCH:
+            self.attend(fetch, context)
+        return bool(context._is_server_side)
+
+    def attend(self, fetch: Fetch, context: Context) -> None:
+        """Keep an execution whose ``execute`` alone was slow; fold when it is time to."""
+        if fetch.execute_ns >= self.slow_ns:
+            fetch.slow = self.slow(fetch.shape, context, fetch.execute_ns)
+        if len(self.pending) >= BATCH:
+            self.fold()
+
+    def open_stream(
+        self,
+        context: Context,
+        cursor: DBAPICursor,
+    ) -> None:
+        """Buffer the first row of a streamed result, as SQLAlchemy would do a moment later.
+
+        Raises:
+            Exception: what the driver raises; SQLAlchemy handles it as its own fetch.
+        """
+        stream = BufferedFetch(cursor, context.execution_options)
+        stream.opened = context.cursor_fetch_strategy
+        stream.context = context
+        context.cursor_fetch_strategy = stream
+
+    def executed_many(
+        self,
+        shape: Shape,
+        context: Context,
+        cursor: DBAPICursor,
+        duration_ns: int,
+        parameter_sets: int,
+    ) -> None:
+        """Take note of a driver's ``executemany`` that succeeded."""
+        options = context.execution_options
+        if options and IGNORE in options:
+            return
+        self._whole(shape, context, cursor.rowcount, duration_ns)
+        self._statistics.count_batches(
+            shape.aggregate, style="executemany", executions=1, parameter_sets=parameter_sets
+        )
+
+    def fetched(
+        self,
+        opened: OpenExecution,
+        context: Context,
+        ended_ns: int,
+        fetch_ns: int,
+        rows: int,
+        *,
+        collected: bool = False,
+    ) -> None:
+        """Add the fetches of a result to its execution, see `CountsFetches`."""
+        try:
+            aggregate = opened.shape.aggregate
+            execute_ns = opened.execute_ns
+            run = current_scope()
+            self.append((FETCHED, aggregate, ended_ns, execute_ns, fetch_ns, rows, run))
+            entry = opened.slow
+            if entry is not None:
+                entry.fetch_ns, entry.rows = fetch_ns, rows
+                entry.duration_ns = execute_ns + fetch_ns
+            elif execute_ns + fetch_ns >= self.slow_ns:
+                self.slow(
+                    opened.shape,
+                    context,
+                    execute_ns,
+                    fetch_ns=fetch_ns,
+                    rows=rows,
+                    collected=collected,
+                )
+        except Exception as error:
+            self.faults.note("fetched", error)
+
+    def failed(self, failure: ExceptionContext) -> None:
+        """Listener of ``handle_error``: count the error, and the execution if it was one."""
+        try:
+            context: Context = failure.execution_context
+            if context is None:
+                if failure.connection is None and not failure.is_pre_ping:
+                    self.connection_errors += 1
+                return
+            if IGNORE in context.execution_options:
+                return
+            shape = getattr(context.compiled, "_sa_perf_shape", None)
+            if shape is None or shape.recorder is not self:
+                shape = self.shape_of(context, context.statement or failure.statement or "")
+            if shape is None:
+                return
+            started = getattr(context, "_sa_perf_started", 0)
+            if started:
+                context._sa_perf_started = 0
+                self._whole(shape, context, 0, _clock() - started)
+            error = type(failure.original_exception).__name__
+            self._statistics.count_error(shape.aggregate, error)
+        except Exception as error:
+            self.faults.note("handle_error", error)
+
+    def loop_waited(self, context: Context, nanoseconds: int) -> None:
+        """Count time in which the event loop was busy elsewhere, from a millisecond up."""
+        if nanoseconds < _LEAST_LOOP_WAIT_NS:
+            return
+        try:
+            shape = self._shapes.known(context)
+            if shape is not None and IGNORE not in context.execution_options:
+                self._statistics.count_loop_wait(shape.aggregate, nanoseconds)
+        except Exception as error:
+            self.faults.note("loop wait", error)
+
+    def fold(self) -> None:
+        """Add what is pending to the sums, unless somebody is at it."""
+        self._statistics.fold(wait=False)
+
+    def transaction_ended(self, committed: bool, duration_ns: int) -> None:
+        """Count the end of a transaction."""
+        if self._statistics.transactions.ended(committed=committed, duration_ns=duration_ns):
+            self.fold()
+
+    def _whole(
+        self,
+        shape: Shape,
+        context: Context,
+        rows: int,
+        duration_ns: int,
+    ) -> None:
+        """Count an execution that is complete: it returns no rows."""
+        rows = max(rows, 0)
+        self.append((WHOLE, shape.aggregate, _clock(), duration_ns, 0, rows, current_scope()))
+        if duration_ns >= self.slow_ns:
+            self.slow(shape, context, duration_ns, rows=rows)
+        if len(self.pending) >= BATCH:
+            self.fold()
+
+    def _batch(self, shape: Shape, context: Context, duration_ns: int) -> None:
+        batches: _Batches | None = context.__dict__.get("_sa_perf_batches")
+        if batches is None:
+            batches = context._sa_perf_batches = _Batches()
+            # The number of batches is not known to listeners; post_exec runs after the last.
+            context.post_exec = self._ending(shape, context, batches, context.post_exec)
+        batches.duration_ns += duration_ns
+        batches.executions += 1
+
+    def _ending(
+        self,
+        shape: Shape,
+        context: Context,
+        batches: _Batches,
+        post_exec: Callable[[], None],
+    ) -> Callable[[], None]:
+        def ended() -> None:
+            del context.post_exec
+            try:
+                sets = len(context.compiled_parameters)
+                self._whole(shape, context, sets, batches.duration_ns)
+                self._statistics.count_batches(
+                    shape.aggregate,
+                    style="insertmanyvalues",
+                    executions=batches.executions,
+                    parameter_sets=sets,
+                )
+            except Exception as error:
+                self.faults.note("insertmanyvalues", error)
+            post_exec()
+
+        return ended
+
+    def slow(
+        self,
+        shape: Shape,
+        context: Context,
+        execute_ns: int,
+        *,
+        fetch_ns: int = 0,
+        rows: int = 0,
+        collected: bool = False,
+    ) -> SlowEntry:
+        """Keep a slow execution and have it explained."""
+        aggregate = shape.aggregate
+        run = current_scope()
+        entry = SlowEntry(
+            aggregate=aggregate,
+            fingerprint=self._statistics.known_fingerprint(aggregate),
+            statement=aggregate.statement,
+            ended_ns=_clock(),
+            duration_ns=execute_ns + fetch_ns,
+            fetch_ns=fetch_ns,
+            rows=rows,
+            call_site=call_site(),
+            scope=tuple(one.name for one in run.enclosing()) if run is not None else (),
+            parameters=described(context.parameters, self._options.parameters),
+        )
+        if collected:
+            self._slow_log.keep(entry)
+            return entry
+        self._slow_log.add(entry)
+        if self.offer is not None:
+            self.offer(
+                fingerprint=aggregate.key,
+                statement=context.statement,
+                parameters=context.parameters[0] if context.parameters else None,
+                duration_seconds=entry.duration_ns / 1e9,
+                rows=rows,
+                dbapi_connection=context.root_connection.connection.dbapi_connection,
+            )
+        return entry

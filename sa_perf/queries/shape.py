@@ -1,0 +1,151 @@
+"""What the recorder knows of a statement; hangs on the compiled one.
+
+SQLAlchemy keeps compiled statements in its cache, so a cached statement costs no hashing and no
+look-up here. Raw texts have no compiled statement; a bounded dictionary serves them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExecutionContext
+
+    from sa_perf.queries.aggregate import Aggregate
+    from sa_perf.queries.fingerprint import Fingerprinter
+    from sa_perf.queries.slow_log import SlowEntry
+    from sa_perf.queries.statistics import Statistics
+
+__all__ = ["Context", "CountsFetches", "OpenExecution", "Parameters", "Shape", "Shapes"]
+
+#: SQLAlchemy's DefaultExecutionContext, of which names are read that its interface lacks.
+Context: TypeAlias = Any
+#: What goes to the driver: a sequence or mapping, or a list of them.
+Parameters: TypeAlias = Any
+
+_MAX_RAW_TEXTS = 2_048
+_MAX_RAW_LENGTH = 2_000
+_WRITES = ("insert", "update", "delete")
+
+
+class OpenExecution(Protocol):
+    """An execution whose rows are still to be fetched."""
+
+    shape: Shape
+    execute_ns: int
+    slow: SlowEntry | None
+
+
+class CountsFetches(Protocol):
+    """Who is told what was fetched of a result."""
+
+    def fetched(
+        self,
+        opened: OpenExecution,
+        context: Context,
+        ended_ns: int,
+        fetch_ns: int,
+        rows: int,
+        *,
+        collected: bool = False,
+    ) -> None:
+        """Count it; must not raise.
+
+        Args:
+            opened: the execution.
+            context: of the execution.
+            ended_ns: end of the last fetch, on the perf_counter_ns clock.
+            fetch_ns: time of all fetches.
+            rows: of all fetches.
+            collected: called by the garbage collector, so no lock may be taken.
+        """
+
+
+class Shape:
+    """One compiled statement or raw text, as one recorder sees it."""
+
+    __slots__ = ("aggregate", "fetches", "many", "recorder", "returns_rows")
+
+    def __init__(
+        self,
+        recorder: CountsFetches,
+        aggregate: Aggregate,
+        *,
+        returns_rows: bool | None,
+        many: bool,
+    ) -> None:
+        self.recorder = recorder
+        self.aggregate = aggregate
+        #: None where only the cursor knows, after the execution.
+        self.returns_rows = returns_rows
+        #: May be sent in batches of multi-row INSERTs.
+        self.many = many
+        #: The ordinary case: each execution gives rows, which are fetched next.
+        self.fetches = returns_rows is True and not many
+
+
+class Shapes:
+    """Finds the shape of a statement that was not seen before.
+
+    Args:
+        database: label under which the statements are counted.
+        fingerprinter: for the texts of this database.
+        statistics: where the aggregates are.
+        max_length: characters kept of a shape's text.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        fingerprinter: Fingerprinter,
+        statistics: Statistics,
+        max_length: int,
+    ) -> None:
+        self._database = database
+        self._fingerprinter = fingerprinter
+        self._statistics = statistics
+        self._max_length = max_length
+        self._raw: dict[str, Shape] = {}
+
+    def known(self, context: Context) -> Shape | None:
+        """The shape that `shape_of` found for this execution, if it is still kept."""
+        return getattr(context.compiled, "_sa_perf_shape", None) or self._raw.get(context.statement)
+
+    def shape_of(self, recorder: CountsFetches, context: ExecutionContext, statement: str) -> Shape:
+        """The shape of an execution's statement, made and kept if it is new."""
+        compiled: Any = context.compiled
+        if compiled is None:
+            return self._raw_shape(recorder, statement)
+        raw = bool(getattr(compiled, "isplaintext", False))
+        writes = any(getattr(compiled, f"is{verb}", False) for verb in _WRITES)
+        returns_rows: bool | None = None
+        if writes:
+            returns_rows = bool(compiled.effective_returning)
+        elif not raw and getattr(compiled, "_result_columns", None):
+            # Other elements (DDL, SAVEPOINT) do not say before they are run.
+            returns_rows = True
+        shape = Shape(
+            recorder,
+            self._aggregate(compiled.string, raw=raw),
+            returns_rows=returns_rows,
+            many=bool(getattr(compiled, "_insertmanyvalues", None)),
+        )
+        compiled._sa_perf_shape = shape
+        return shape
+
+    def _raw_shape(self, recorder: CountsFetches, text: str) -> Shape:
+        shape = self._raw.get(text)
+        if shape is None:
+            aggregate = self._aggregate(text, raw=True)
+            shape = Shape(recorder, aggregate, returns_rows=None, many=False)
+            if len(text) <= _MAX_RAW_LENGTH:
+                if len(self._raw) >= _MAX_RAW_TEXTS:
+                    self._raw = {}
+                self._raw[text] = shape
+        return shape
+
+    def _aggregate(self, text: str, *, raw: bool) -> Aggregate:
+        shape = self._fingerprinter.shape_of(text, raw=raw)[: self._max_length]
+        return self._statistics.aggregate(
+            self._database, shape, self._fingerprinter if raw else None
+        )

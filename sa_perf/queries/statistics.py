@@ -1,0 +1,293 @@
+"""All aggregates of one instrumentation: bounded, exact in total.
+
+The recorder appends small tuples to a queue (an atomic operation, no lock), and `Statistics.fold`
+adds the queue's content to the aggregates, in batches, under the one lock of this room. Beyond
+``capacity`` shapes the ones with the least total time move into an aggregate "other", so totals
+stay exact whatever happens.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from sa_perf.queries.aggregate import (
+    FETCHED,
+    OPEN,
+    OTHER,
+    SCOPE_END,
+    WHOLE,
+    Aggregate,
+    QueryStats,
+    Record,
+)
+from sa_perf.queries.fingerprint import fingerprint_of
+from sa_perf.queries.scope_statistics import ScopeStatistics, ScopeStats
+from sa_perf.queries.transactions import Transactions, TransactionStats
+
+if TYPE_CHECKING:
+    from sa_perf.queries.fingerprint import Fingerprinter
+
+__all__ = ["Statistics"]
+
+
+class Statistics:
+    """All aggregates of one instrumentation.
+
+    Args:
+        capacity: shapes held at most, >= 1; the rest is summed in "other".
+        wall: seconds since the epoch.
+        clock: nanoseconds on the clock of the records.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.capacity = capacity
+        self.lock = threading.Lock()
+        self.evicted = 0
+        #: Completed executions that are not in the sums yet; appending is atomic.
+        self.pending: deque[Record] = deque()
+        self.scopes = ScopeStatistics()
+        self.transactions = Transactions()
+        self._aggregates: dict[str, dict[str, Aggregate]] = {}
+        self._other: dict[str, Aggregate] = {}
+        self._count = 0
+        self._canonical: dict[str, str] = {}
+        self._clock_offset = wall() - clock() / 1e9
+
+    def aggregate(
+        self, database: str, shape: str, fingerprinter: Fingerprinter | None
+    ) -> Aggregate:
+        """The aggregate of a shape, made if it is new. Takes the lock.
+
+        Args:
+            database: label of the database.
+            shape: token-level shape.
+            fingerprinter: for a raw text, who can read it; None for a compiled one.
+        """
+        key = fingerprint_of(shape)
+        with self.lock:
+            known = self._aggregates.get(database, {}).get(key)
+            if known is not None:
+                return known
+            return self._admit(Aggregate(key, shape, database, fingerprinter))
+
+    def fold(self, *, wait: bool) -> None:
+        """Add the queued records to their aggregates, about 0.4 us each.
+
+        Args:
+            wait: for the lock. Recording threads do not: whoever holds it is folding.
+        """
+        if not self.lock.acquire(blocking=wait):
+            return
+        try:
+            self._fold()
+        finally:
+            self.lock.release()
+
+    def _fold(self) -> None:
+        pending = self.pending
+        # No more than is queued now: others that go on recording must not hold this thread.
+        left = len(pending)
+        while left > 0:
+            left -= 1
+            record = kind, aggregate, ended, execute, fetch, rows, run = pending.popleft()
+            if run is not None:
+                self.scopes.add(record)
+            if kind == SCOPE_END:
+                continue
+            if kind == FETCHED:
+                self._count_fetch(aggregate, ended, execute, fetch, rows)
+                continue
+            if kind == OPEN and left:
+                # Its fetch mostly follows at once. Of two with equal times either will do.
+                following = pending[0]
+                if (
+                    following[0] == FETCHED
+                    and following[1] is aggregate
+                    and following[3] == execute
+                ):
+                    left -= 1
+                    record = _, _, ended, _, fetch, rows, run = pending.popleft()
+                    if run is not None:
+                        self.scopes.add(record)
+                    kind = WHOLE
+            if aggregate.evicted:
+                aggregate = self._readmitted(aggregate)
+            aggregate.count(kind == WHOLE, ended, execute + fetch, fetch, rows)
+        self.transactions.fold()
+
+    def _count_fetch(
+        self, aggregate: Aggregate, ended: int, execute: int, fetch: int, rows: int
+    ) -> None:
+        if aggregate.evicted:
+            # The execution moved into "other", so its fetch follows.
+            aggregate = self._other.get(aggregate.database, aggregate)
+        aggregate.count_fetch(ended, execute, fetch, rows)
+
+    def count_error(self, aggregate: Aggregate, error: str) -> None:
+        """Count an exception by its class name. Takes the lock."""
+        with self.lock:
+            aggregate = self._readmitted(aggregate) if aggregate.evicted else aggregate
+            aggregate.errors += 1
+            aggregate.rarities().last_error = error
+
+    def count_batches(
+        self, aggregate: Aggregate, *, style: str, executions: int, parameter_sets: int
+    ) -> None:
+        """Count what a call with many parameter sets was made of. Takes the lock.
+
+        Args:
+            aggregate: of the statement.
+            style: ``"executemany"`` or ``"insertmanyvalues"``.
+            executions: cursor executions of the call, >= 1.
+            parameter_sets: parameter sets of the call, >= 1.
+        """
+        with self.lock:
+            aggregate = self._readmitted(aggregate) if aggregate.evicted else aggregate
+            rare = aggregate.rarities()
+            if style == "executemany":
+                rare.executemany_calls += 1
+            else:
+                rare.insertmanyvalues_calls += 1
+            rare.executions += executions - 1
+            rare.parameter_sets += parameter_sets - 1
+
+    def count_loop_wait(self, aggregate: Aggregate, nanoseconds: int) -> None:
+        """Count time in which the event loop was busy elsewhere. Takes the lock."""
+        with self.lock:
+            aggregate = self._readmitted(aggregate) if aggregate.evicted else aggregate
+            aggregate.rarities().loop_wait_ns += nanoseconds
+
+    def read_raw_shapes(self) -> None:
+        """Let sqlglot read the raw texts that it has not seen; about 1 ms each."""
+        for aggregate in self._snapshot_of_aggregates():
+            self._canonical_of(aggregate)
+
+    def stats(self) -> tuple[QueryStats, ...]:
+        """A frozen reading, most total time first.
+
+        Raw texts that sqlglot prints alike come out as one. O(shapes); holds the lock for one
+        aggregate at a time, so recording threads do not wait for it.
+        """
+        merged: dict[tuple[str, str], Aggregate] = {}
+        for aggregate in self._snapshot_of_aggregates():
+            shape = self._canonical_of(aggregate)
+            fingerprint = aggregate.key if shape == aggregate.statement else fingerprint_of(shape)
+            with self.lock:
+                if not aggregate.calls and not aggregate.errors:
+                    continue
+                twin = merged.get((aggregate.database, fingerprint))
+                if twin is None:
+                    twin = Aggregate(fingerprint, shape, aggregate.database, None)
+                    merged[aggregate.database, fingerprint] = twin
+                twin.absorb(aggregate)
+        frozen = [aggregate.frozen(self.datetime_of) for aggregate in merged.values()]
+        return tuple(sorted(frozen, key=_by_total, reverse=True))
+
+    def scope_stats(self) -> tuple[ScopeStats, ...]:
+        """A frozen reading of the scopes, most database time first. Takes the lock."""
+        with self.lock:
+            return self.scopes.stats(self.fingerprint)
+
+    def transaction_stats(self) -> TransactionStats:
+        """A frozen reading of the transactions. Takes the lock."""
+        with self.lock:
+            return self.transactions.stats()
+
+    def fingerprint(self, aggregate: Aggregate) -> str:
+        """Public id of an aggregate's statement; may let sqlglot read it."""
+        shape = self._canonical_of(aggregate)
+        return aggregate.key if shape == aggregate.statement else fingerprint_of(shape)
+
+    def public_fingerprint(self, database: str, key: str) -> str:
+        """Public id of a token-level one; the same where the shape is gone."""
+        with self.lock:
+            aggregate = self._aggregates.get(database, {}).get(key)
+        return key if aggregate is None else self.fingerprint(aggregate)
+
+    def known_fingerprint(self, aggregate: Aggregate) -> str | None:
+        """Public id if it is known without reading the statement, else None. O(1)."""
+        shape = aggregate.statement
+        if aggregate.fingerprinter is not None:
+            canonical = self._canonical.get(aggregate.key)
+            if canonical is None:
+                return None
+            if canonical != shape:
+                return fingerprint_of(canonical)
+        return aggregate.key
+
+    def clear(self) -> None:
+        """Forget everything; executions that are still open will count anew."""
+        with self.lock:
+            for aggregate in [*self._all(), *self._other.values()]:
+                aggregate.reset()
+            self.pending.clear()
+            self.scopes.clear()
+            self.transactions.clear()
+            self.evicted = 0
+
+    def datetime_of(self, clock_ns: int) -> datetime:
+        """Wall-clock time, aware UTC, of a moment on the records' clock."""
+        return datetime.fromtimestamp(self._clock_offset + clock_ns / 1e9, timezone.utc)
+
+    def _all(self) -> list[Aggregate]:
+        return [one for shapes in self._aggregates.values() for one in shapes.values()]
+
+    def _snapshot_of_aggregates(self) -> list[Aggregate]:
+        with self.lock:
+            return [*self._all(), *self._other.values()]
+
+    def _canonical_of(self, aggregate: Aggregate) -> str:
+        if aggregate.fingerprinter is None:
+            return aggregate.statement
+        known = self._canonical.get(aggregate.key)
+        if known is None:
+            known = aggregate.fingerprinter.canonical_shape(aggregate.statement)
+            if len(self._canonical) >= 2 * self.capacity:
+                # Evicted shapes rarely come back; the oldest half goes at once.
+                for key in list(self._canonical)[: self.capacity]:
+                    self._canonical.pop(key, None)
+            self._canonical[aggregate.key] = known
+        return known
+
+    def _admit(self, aggregate: Aggregate) -> Aggregate:
+        """Register an aggregate; the caller holds the lock."""
+        if self._count >= self.capacity:
+            self._evict(max(1, self.capacity // 10))
+        self._aggregates.setdefault(aggregate.database, {})[aggregate.key] = aggregate
+        self._count += 1
+        aggregate.evicted = False
+        return aggregate
+
+    def _readmitted(self, aggregate: Aggregate) -> Aggregate:
+        known = self._aggregates.get(aggregate.database, {}).get(aggregate.key)
+        return known if known is not None else self._admit(aggregate)
+
+    def _evict(self, count: int) -> None:
+        """Move the aggregates with the least total time into "other"."""
+        for aggregate in heapq.nsmallest(count, self._all(), key=lambda one: one.total_ns):
+            other = self._other.get(aggregate.database)
+            if other is None:
+                other = Aggregate(OTHER, OTHER, aggregate.database, None)
+                self._other[aggregate.database] = other
+            other.absorb(aggregate)
+            del self._aggregates[aggregate.database][aggregate.key]
+            aggregate.reset()
+            aggregate.evicted = True
+            self._count -= 1
+            self.evicted += 1
+
+
+def _by_total(stats: QueryStats) -> float:
+    return stats.total_seconds

@@ -1,0 +1,233 @@
+"""One frozen reading of everything; its JSON form is a contract.
+
+`Snapshot.to_dict` gives plain JSON values with a ``schema`` number; `Snapshot.from_dict` reads
+every schema up to `SCHEMA`. Fields are added without a new number, so unknown ones are skipped; a
+field that changes its meaning raises the number. The JSON Schema is
+``docs/reference/snapshot.schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from sa_perf.errors import InvalidSnapshot
+from sa_perf.finding import Finding
+from sa_perf.json_values import JSONValue, decoded, encoded
+from sa_perf.plans.sampler import ExplainedStatement, SamplerHealth
+from sa_perf.queries.aggregate import QueryStats
+from sa_perf.queries.scope_statistics import ScopeStats
+from sa_perf.queries.slow_log import SlowExecution
+from sa_perf.queries.transactions import TransactionStats
+
+__all__ = ["SCHEMA", "Database", "Health", "QueryOrder", "Snapshot"]
+
+SCHEMA = 1
+
+QueryOrder: TypeAlias = Literal[
+    "total_seconds", "mean_seconds", "max_seconds", "p50_seconds", "p95_seconds", "p99_seconds",
+    "calls", "rows", "errors", "fetch_seconds",
+]  # fmt: skip
+_ORDERS = QueryOrder.__args__  # type: ignore[attr-defined]  # a Literal's words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """A database that statements ran on.
+
+    Attributes:
+        label: dialect, host and database name; no user, no password. Unique in a snapshot.
+        dialect: SQLAlchemy's name of it.
+        driver: SQLAlchemy's name of the driver.
+        capture: which events are listened to: ``dialect_events`` or ``cursor_events``.
+        connection_errors: connections that could not be opened.
+        plans: state of the worker that explains its slow statements.
+    """
+
+    label: str
+    dialect: str
+    driver: str
+    capture: str
+    connection_errors: int = 0
+    plans: SamplerHealth | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How sa_perf itself is doing.
+
+    Attributes:
+        faults: exceptions in its own listeners and threads; none reached the application.
+        last_fault: place and class of the last one.
+        evicted_fingerprints: shapes that were moved into "other".
+        write_failures: snapshots that could not be written to ``snapshot_path``.
+    """
+
+    faults: int = 0
+    last_fault: str | None = None
+    evicted_fingerprints: int = 0
+    write_failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that one process has recorded so far.
+
+    Attributes:
+        taken_at: aware UTC.
+        started_at: since when it is recorded, aware UTC.
+        service: name of the application; None where it was not set.
+        host: name of the machine.
+        pid: process id.
+        slow_seconds: the threshold in force.
+        databases: one for each engine seen.
+        queries: per fingerprint and database, most total time first; what was evicted stands
+            under the fingerprint "other".
+        scopes: per scope name, most database time first.
+        transactions: all databases together.
+        slow: last slow executions, newest first.
+        plans: explained statements, newest first.
+        findings: worst first.
+        health: of sa_perf itself.
+    """
+
+    taken_at: datetime
+    started_at: datetime
+    service: str | None = None
+    host: str
+    pid: int
+    slow_seconds: float
+    databases: tuple[Database, ...] = ()
+    queries: tuple[QueryStats, ...] = ()
+    scopes: tuple[ScopeStats, ...] = ()
+    transactions: TransactionStats = field(default_factory=TransactionStats)
+    slow: tuple[SlowExecution, ...] = ()
+    plans: tuple[ExplainedStatement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    health: Health = field(default_factory=Health)
+
+    @property
+    def calls(self) -> int:
+        """Executions recorded."""
+        return sum(query.calls for query in self.queries)
+
+    @property
+    def errors(self) -> int:
+        """Executions and fetches that raised."""
+        return sum(query.errors for query in self.queries)
+
+    @property
+    def total_seconds(self) -> float:
+        """Time inside the driver."""
+        return sum(query.total_seconds for query in self.queries)
+
+    def top_queries(
+        self, limit: int = 10, *, by: QueryOrder = "total_seconds"
+    ) -> tuple[QueryStats, ...]:
+        """The queries with the highest value of ``by``, highest first.
+
+        Args:
+            limit: how many at most, >= 0.
+            by: attribute of `QueryStats`.
+
+        Raises:
+            ValueError: ``by`` is no order.
+        """
+        if by not in _ORDERS:
+            message = f"cannot order by {by!r}; orders are: {', '.join(_ORDERS)}"
+            raise ValueError(message)
+        ranked = sorted(self.queries, key=attrgetter(by), reverse=True)
+        return tuple(ranked[: max(0, limit)])
+
+    def query(self, fingerprint: str) -> QueryStats | None:
+        """The first query whose fingerprint begins with the given one; None where none does."""
+        return next((one for one in self.queries if one.fingerprint.startswith(fingerprint)), None)
+
+    def plan(self, fingerprint: str) -> ExplainedStatement | None:
+        """The explained statement of a fingerprint (or its beginning); None where there is none."""
+        return next((one for one in self.plans if one.fingerprint.startswith(fingerprint)), None)
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """The snapshot as JSON values, derived figures (mean, percentiles) included."""
+        values = encoded(self)
+        if not isinstance(values, dict):  # pragma: no cover - encoded() gives a dict a dataclass
+            raise TypeError(values)
+        return {"schema": SCHEMA, **values}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSONValue]) -> Snapshot:
+        """Read what `to_dict` gave, of this version or an older one.
+
+        Raises:
+            InvalidSnapshot: it is of a newer schema, or a field is missing or of another type.
+        """
+        schema = data.get("schema") if isinstance(data, Mapping) else None
+        if not isinstance(schema, int) or isinstance(schema, bool):
+            message = (
+                "no sa_perf snapshot: the field 'schema' is missing; "
+                "write one with perf.snapshot().write(path)"
+            )
+            raise InvalidSnapshot(message)
+        if schema > SCHEMA:
+            message = (
+                f"snapshot of schema {schema}, this version reads up to {SCHEMA}; "
+                "upgrade with: pip install -U sa-perf"
+            )
+            raise InvalidSnapshot(message)
+        try:
+            return decoded(cls, data)
+        except ValueError as error:
+            message = f"damaged snapshot: {error}"
+            raise InvalidSnapshot(message) from error
+
+    def to_json(self) -> str:
+        """The snapshot as one JSON document."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Snapshot:
+        """Read a JSON document.
+
+        Raises:
+            InvalidSnapshot: it is no JSON, or no snapshot.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            message = f"no JSON document: {error}"
+            raise InvalidSnapshot(message) from error
+        return cls.from_dict(data)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the snapshot as JSON, whole or not at all.
+
+        The text goes to a file beside ``path``, which then replaces it, so a reader never sees
+        half of one.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        target = Path(path)
+        beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            beside.write_text(self.to_json(), encoding="utf-8", errors="surrogatepass")
+            beside.replace(target)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Snapshot:
+        """Read a file that `write` wrote.
+
+        Raises:
+            OSError: the file cannot be read.
+            InvalidSnapshot: it is no snapshot.
+        """
+        return cls.from_json(Path(path).read_bytes())
