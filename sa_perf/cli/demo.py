@@ -10,8 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
+
+from sa_perf.cli.failures import USAGE
+from sa_perf.cli.output import Output, write
+
+if TYPE_CHECKING:
+    from sa_perf.demo.report import Report
+    from sa_perf.demo.run import Options
 
 __all__ = ["demo"]
 
@@ -72,6 +80,7 @@ def demo(
         )
     # Not at the top: the command's help needs none of them, and they take half a second.
     from sa_perf.demo.printing import parts
+    from sa_perf.demo.run import Options
 
     options = Options(
         days=days,
@@ -89,6 +98,10 @@ def demo(
         output.print(*parts(report))
 
 
+class _CannotRun(click.ClickException):
+    exit_code = USAGE
+
+
 def _run(options: Options) -> Report:
     """Run with progress bars on standard error, where they leave the answer alone."""
     from rich.console import Console
@@ -99,9 +112,7 @@ def _run(options: Options) -> Report:
         with _ended_by_sigterm():
             return run(options, console=Console(stderr=True))
     except OSError as error:
-        failure = click.ClickException(f"the demonstration could not run: {error}")
-        failure.exit_code = USAGE
-        raise failure from error
+        raise _CannotRun(f"the demonstration could not run: {error}") from error
 
 
 @contextmanager

