@@ -23,6 +23,7 @@ __all__ = ["BUCKETS", "Histogram", "bucket_bounds", "bucket_of"]
 
 BUCKETS = 960
 _OCTAVE = 32
+_MAX_COUNT = (1 << 63) - 1
 _WIDER = {"H": "I", "I": "Q"}
 
 
@@ -31,9 +32,11 @@ def bucket_of(nanoseconds: int) -> int:
 
     Durations below zero and beyond 2**40 ns fall into the first and the last bucket.
     """
+    if nanoseconds < 0:
+        return 0
     bits = nanoseconds.bit_length()
     if bits < 12:
-        return nanoseconds >> 6 if nanoseconds > 0 else 0
+        return nanoseconds >> 6
     if bits > 40:
         return BUCKETS - 1
     return ((bits - 12) << 5) + (nanoseconds >> (bits - 6))
@@ -75,7 +78,8 @@ class Histogram:
             bucket = bucket_of(nanoseconds)
         index = bucket - self._first
         if not 0 <= index < len(self._counts):
-            index = self._cover(bucket)
+            # Asked again: the bucket of a negative duration is wrong above, and always outside.
+            index = self._cover(bucket_of(nanoseconds))
         try:
             self._counts[index] += 1
         except OverflowError:
@@ -140,17 +144,18 @@ class Histogram:
         """Rebuild from (bucket index, count) pairs, in any order.
 
         Raises:
-            ValueError: an index is outside 0..959, or a count is below 1.
+            ValueError: an index is outside 0..959, or a count outside 1..2**63 - 1.
         """
         histogram = cls()
         for index, count in items:
-            if not 0 <= index < BUCKETS or count < 1:
+            at = histogram._cover(index) if 0 <= index < BUCKETS else None
+            total = count if at is None else histogram._counts[at] + count
+            if at is None or count < 1 or total > _MAX_COUNT:
                 message = (
-                    f"histogram bucket {index!r} with count {count!r}: want 0..{BUCKETS - 1}, >= 1"
+                    f"histogram bucket {index!r} with count {count!r}: "
+                    f"want 0..{BUCKETS - 1} and 1..{_MAX_COUNT}"
                 )
                 raise ValueError(message)
-            at = histogram._cover(index)
-            total = histogram._counts[at] + count
             histogram._widen(total)
             histogram._counts[at] = total
         return histogram
