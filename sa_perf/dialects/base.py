@@ -7,19 +7,21 @@ hold no connection and may be shared between threads.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from sa_perf.dialects.plan import Plan, PlanNode
+from sa_perf.dialects.relations import resolve, tables_by_alias
 from sa_perf.dialects.statement import Lexer, first_parameters
 from sa_perf.errors import ExplainError, ExplainRefused, UnsupportedDatabase
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from sa_perf.dialects.facts import TableFacts
+    from sa_perf.dialects.facts import ColumnFacts, TableFacts
 
 __all__ = ["DBAPIConnection", "DBAPICursor", "Dialect"]
 
@@ -77,6 +79,8 @@ class Dialect:
     backslash_escapes: ClassVar[bool] = False
     #: ``#`` begins a comment.
     hash_comments: ClassVar[bool] = False
+    #: ``/* ... /* ... */ ... */`` is one comment.
+    nested_comments: ClassVar[bool] = False
     #: ``"..."`` may be a string.
     double_quoted_strings: ClassVar[bool] = False
     #: ``$tag$...$tag$`` is a string.
@@ -93,12 +97,10 @@ class Dialect:
     expression_indexes: ClassVar[bool] = False
     #: An index may hold the rows of one condition only.
     partial_indexes: ClassVar[bool] = False
-    #: ``LIKE`` ignores case unless told otherwise.
-    like_ignores_case: ClassVar[bool] = False
     #: Comparing a text column with a number turns the index on it off.
     number_defeats_text_index: ClassVar[bool] = False
-    #: Text has this operator class for prefix searches whatever the collation; None: not needed.
-    pattern_operator_class: ClassVar[str | None] = None
+    #: The memory that a sort may take, as a statement with ``{megabytes}``; None: no such setting.
+    sort_memory_setting: ClassVar[str | None] = None
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:SELECT\s+(?:1|\?)\s*;?\s*\Z|SET\b|SHOW\b|SAVEPOINT\b|RELEASE\b|ROLLBACK\b"
         r"|BEGIN\b|COMMIT\b|START\b)|.*\binformation_schema\b",
@@ -256,7 +258,55 @@ class Dialect:
         """The statement that renews the planner's statistics of a table."""
         return f"ANALYZE {self.quote(table)}"
 
+    def is_text(self, type_name: str) -> bool:
+        """Whether a catalog's type name is one of text."""
+        return type_name.startswith(("char", "varchar", "text", "character", "nchar", "nvarchar"))
+
+    def is_indexable(self, type_name: str) -> bool:
+        """Whether a plain index can be made on a whole column of this type."""
+        return not type_name.startswith(("json", "xml", "blob", "point", "geometry", "bytea"))
+
+    def pattern_needs(self, column: ColumnFacts) -> str | None:
+        """What must stand behind a column in an index that answers ``LIKE 'abc%'``.
+
+        Returns:
+            Empty for a plain index with another name, e.g. an operator class or a collation;
+            None where a plain index on the column does.
+        """
+        return None
+
+    def substring_index(self, table: str, column: str) -> str:
+        """How to find a text in the middle of a column fast, as words or a statement."""
+        return f"Search {table}.{column} with a full-text index instead of LIKE"
+
     # For those below
+
+    def plan_from(
+        self,
+        raw: object,
+        *,
+        statement: str,
+        server_version: str,
+        generic: bool = False,
+        analyzed: bool = False,
+        keep_literals: bool = False,
+    ) -> Plan:
+        """Make a plan of what the database answered. Pure.
+
+        Raises:
+            ExplainError: it is no plan.
+        """
+        tables = tables_by_alias(self.lexer.names_and_marks(statement))
+        plan = Plan(
+            database=self.name,
+            server_version=server_version,
+            statement=statement,
+            root=resolve(self.parse_plan(raw), tables),
+            raw=self._raw_text(raw),
+            generic=generic,
+            analyzed=analyzed,
+        )
+        return plan if keep_literals else self.redacted(plan)
 
     def redacted(self, plan: Plan) -> Plan:
         """The same plan without literals."""
@@ -291,6 +341,9 @@ class Dialect:
 
     def _message(self, error: BaseException) -> str:
         return str(error)
+
+    def _raw_text(self, raw: object) -> str:
+        return raw if isinstance(raw, str) else json.dumps(raw)
 
     def _redact_raw(self, raw: str) -> str:
         return self.plan_lexer.redact(raw)

@@ -16,13 +16,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from sa_perf.dialects.base import DBAPIConnection, Dialect, fetch
 from sa_perf.dialects.mysql_iterators import iterator_from
 from sa_perf.dialects.mysql_nodes import block_from, decoded
 from sa_perf.dialects.plan import Plan, PlanNode
-from sa_perf.dialects.relations import resolve, tables_by_alias
 from sa_perf.dialects.statement import first_parameters
 from sa_perf.errors import ExplainError, ExplainRefused
 
@@ -57,7 +57,6 @@ class MySQL(Dialect):
     quote_character = "`"
     explains = True
     expression_indexes = True
-    like_ignores_case = True
     number_defeats_text_index = True
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:SELECT\s+(?:1|\?|%s|DATABASE\(\)|VERSION\(\)|@@[\w.]+(?:\s*,\s*@@[\w.]+)*)\s*;?\s*\Z"
@@ -122,17 +121,14 @@ class MySQL(Dialect):
                 rows = fetch(dbapi_connection, sql, values)
         if not rows or not rows[0]:
             raise ExplainError("the server gave no plan")
-        answer = decoded(rows[0][0])
-        tables = tables_by_alias(self.lexer.names_and_marks(statement))
-        plan = Plan(
-            database="mariadb" if mariadb else self.name,
-            server_version=version,
+        plan = self.plan_from(
+            decoded(rows[0][0]),
             statement=statement,
-            root=resolve(self.parse_plan(answer), tables),
-            raw=json.dumps(answer),
+            server_version=version,
             analyzed=analyze,
+            keep_literals=keep_literals,
         )
-        return plan if keep_literals else self.redacted(plan)
+        return replace(plan, database="mariadb") if mariadb else plan
 
     def parse_plan(self, raw: object) -> PlanNode:
         """Make a tree of the JSON, as text or as Python's values, whichever server gave it.
@@ -161,6 +157,23 @@ class MySQL(Dialect):
     def analyze_command(self, table: str) -> str:
         """``ANALYZE TABLE``."""
         return f"ANALYZE TABLE {self.quote(table)}"
+
+    def is_indexable(self, type_name: str) -> bool:
+        """Not TEXT, which takes an index on its first characters only."""
+        texts = ("text", "tinytext", "mediumtext", "longtext", "tinyblob", "mediumblob", "longblob")
+        return super().is_indexable(type_name) and not type_name.startswith(texts)
+
+    def is_text(self, type_name: str) -> bool:
+        """Text, ENUM and SET: a number turns their indexes off, or is taken for a position."""
+        return super().is_text(type_name) or type_name.endswith("text")
+
+    def substring_index(self, table: str, column: str) -> str:
+        """A full-text index."""
+        name, target = self.quote(f"ft_{table}_{column}"[:64]), self.quote(table)
+        return (
+            f"CREATE FULLTEXT INDEX {name} ON {target} ({self.quote(column)}), and search with "
+            f"MATCH ({self.quote(column)}) AGAINST (? IN BOOLEAN MODE)"
+        )
 
     def _reads(self, kind: str, statement: str) -> bool:
         if kind in _WRITES:

@@ -22,7 +22,7 @@ from sa_perf.dialects.statement import first_parameters
 from sa_perf.errors import ExplainError, ExplainRefused
 
 if TYPE_CHECKING:
-    from sa_perf.dialects.facts import TableFacts
+    from sa_perf.dialects.facts import ColumnFacts, TableFacts
 
 __all__ = ["PostgreSQL"]
 
@@ -40,11 +40,12 @@ class PostgreSQL(Dialect):
     title = "PostgreSQL"
     sqlglot_name = "postgres"
     dollar_strings = True
+    nested_comments = True
     explains = True
     analyzes = True
     expression_indexes = True
     partial_indexes = True
-    pattern_operator_class = "text_pattern_ops"
+    sort_memory_setting = "SET LOCAL work_mem = '{megabytes}MB'"
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:SELECT\s+(?:1|\$1|\?)\s*;?\s*\Z|SET\b|SHOW\b|RESET\b|SAVEPOINT\b|RELEASE\b"
         r"|ROLLBACK\b|BEGIN\b|COMMIT\b|START\b|DISCARD\b|LISTEN\b|UNLISTEN\b|NOTIFY\b|DEALLOCATE\b"
@@ -105,17 +106,14 @@ class PostgreSQL(Dialect):
                 if values is None:
                     text = self.lexer.rewrite(statement, style, lambda key: "?")
                 rows = fetch(dbapi_connection, self.explain_sql(text, analyze=analyze), values)
-        answer = _decoded(rows)
-        plan = Plan(
-            database=self.name,
-            server_version=version,
+        return self.plan_from(
+            _decoded(rows),
             statement=statement,
-            root=self.parse_plan(answer),
-            raw=json.dumps(answer),
+            server_version=version,
             generic=generic,
             analyzed=analyze,
+            keep_literals=keep_literals,
         )
-        return plan if keep_literals else self.redacted(plan)
 
     def parse_plan(self, raw: object) -> PlanNode:
         """Make a tree of the JSON, as text or as Python's values.
@@ -138,6 +136,25 @@ class PostgreSQL(Dialect):
 
         with _read_only(dbapi_connection, 2.0):
             return table_facts(dbapi_connection, tables)
+
+    def is_indexable(self, type_name: str) -> bool:
+        """B-trees take no json, arrays and geometry; jsonb would need its own kind of index."""
+        return super().is_indexable(type_name) and not type_name.endswith("[]")
+
+    def pattern_needs(self, column: ColumnFacts) -> str | None:
+        """``text_pattern_ops``, unless the collation is C (manual, 11.10 Operator Classes)."""
+        if column.collation in ("C", "POSIX", "ucs_basic"):
+            return None
+        long = column.type.startswith(("character varying", "varchar"))
+        return "varchar_pattern_ops" if long else "text_pattern_ops"
+
+    def substring_index(self, table: str, column: str) -> str:
+        """A trigram index."""
+        name = self.quote(f"ix_{table}_{column}_trgm"[:63])
+        return (
+            "CREATE EXTENSION IF NOT EXISTS pg_trgm; "
+            f"CREATE INDEX {name} ON {self.quote(table)} USING gin ({self.quote(column)} gin_trgm_ops)"
+        )
 
     def _generic(
         self, dbapi_connection: DBAPIConnection, statement: str, style: str, version: int

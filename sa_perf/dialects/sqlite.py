@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from sa_perf.dialects.base import DBAPIConnection, Dialect, fetch, is_plain
 from sa_perf.dialects.plan import Operation, Plan, PlanNode
-from sa_perf.dialects.relations import resolve, tables_by_alias
 from sa_perf.dialects.statement import first_parameters
 from sa_perf.errors import ExplainError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from sa_perf.dialects.facts import TableFacts
+    from sa_perf.dialects.facts import ColumnFacts, TableFacts
 
 __all__ = ["SQLite"]
 
@@ -80,7 +80,6 @@ class SQLite(Dialect):
     explains = True
     expression_indexes = True
     partial_indexes = True
-    like_ignores_case = True
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:PRAGMA\b|SELECT\s+(?:1|\?)\s*;?\s*\Z|SAVEPOINT\b|RELEASE\b|ROLLBACK\b|BEGIN\b"
         r"|COMMIT\b|END\b|ATTACH\b|DETACH\b|EXPLAIN\b|VACUUM\b|ANALYZE\b)"
@@ -155,16 +154,13 @@ class SQLite(Dialect):
                     raise
                 rows = fetch(dbapi_connection, sql, (None,) * int(needed.group(1)))
             version = self.server_version(dbapi_connection)
-        tables = tables_by_alias(self.lexer.names_and_marks(statement))
-        plan = Plan(
-            database=self.name,
-            server_version=version,
+        return self.plan_from(
+            rows,
             statement=statement,
-            root=resolve(self.parse_plan(rows), tables),
-            raw="\n".join("|".join(map(str, row)) for row in rows),
+            server_version=version,
             generic=first_parameters(parameters) is None,
+            keep_literals=keep_literals,
         )
-        return plan if keep_literals else self.redacted(plan)
 
     def parse_plan(self, raw: object) -> PlanNode:
         """Make a tree of the rows ``(id, parent, unused, text)``, or of their ``|`` lines.
@@ -173,16 +169,16 @@ class SQLite(Dialect):
             ExplainError: it is neither.
         """
         rows = _rows(raw)
-        inner = {match.group(1).casefold() for _, _, text in rows if (match := _NAMED.match(text))}
+        inner = {match.group(1).casefold() for *_, text in rows if (match := _NAMED.match(text))}
         below: dict[int, list[tuple[int, str]]] = {}
         known = {0}
-        for number, parent, text in rows:
+        for number, parent, _, text in rows:
             if parent not in known or number in known:
                 raise ExplainError(f"row {number} of the plan hangs below {parent}, not before it")
             known.add(number)
             below.setdefault(parent, []).append((number, text))
         depths = {0: 0}
-        for number, parent, _ in rows:
+        for number, parent, *_ in rows:
             depths[number] = depths[parent] + 1
             if depths[number] > 200:
                 raise ExplainError("the plan is nested deeper than 200 nodes")
@@ -196,9 +192,26 @@ class SQLite(Dialect):
 
         return table_facts(dbapi_connection, tables)
 
-    def _redact_raw(self, raw: str) -> str:
-        # The listing holds no values, and its numbers are the tree's.
-        return raw
+    def pattern_needs(self, column: ColumnFacts) -> str | None:
+        """``COLLATE NOCASE``: LIKE ignores case, so an index must too (Query Planner, 5)."""
+        return None if column.collation == "nocase" else "COLLATE NOCASE"
+
+    def substring_index(self, table: str, column: str) -> str:
+        """An FTS5 table beside this one."""
+        name, quoted = self.quote(f"{table}_fts"), self.quote(column)
+        return (
+            f"CREATE VIRTUAL TABLE {name} USING fts5({quoted}, content={self.quote(table)}, "
+            "tokenize='trigram')"
+        )
+
+    def redacted(self, plan: Plan) -> Plan:
+        """The same plan without literals: the listing never holds any, the statement may."""
+        return replace(plan, statement=self.lexer.redact(plan.statement))
+
+    def _raw_text(self, raw: object) -> str:
+        if isinstance(raw, str):
+            return raw
+        return "\n".join("|".join(map(str, row)) for row in _rows(raw))
 
     def _bound(
         self, statement: str, parameters: object, paramstyle: str
@@ -214,7 +227,7 @@ class SQLite(Dialect):
         return (None,) * len({place.key for place in places})
 
 
-def _rows(raw: object) -> list[tuple[int, int, str]]:
+def _rows(raw: object) -> list[tuple[int, int, int, str]]:
     if isinstance(raw, str):
         raw = [line.split("|", 3) for line in raw.splitlines() if line.strip()]
     if not isinstance(raw, (list, tuple)):
@@ -224,7 +237,7 @@ def _rows(raw: object) -> list[tuple[int, int, str]]:
         if not isinstance(row, (list, tuple)) or len(row) != 4 or not isinstance(row[3], str):
             raise ExplainError("a row of the plan is no (id, parent, unused, text)")
         try:
-            rows.append((int(row[0]), int(row[1]), row[3]))
+            rows.append((int(row[0]), int(row[1]), int(row[2]), row[3]))
         except (TypeError, ValueError, OverflowError) as error:
             raise ExplainError("a row of the plan has no number for its id or parent") from error
     return rows

@@ -1,0 +1,334 @@
+"""Read one condition of a WHERE or ON: which column, which operator, wrapped in what."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sa_perf.dialects import Dialect, TableFacts
+from sa_perf.plans.reading import Condition, ConditionKind, JoinPair, ValueKind
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+__all__ = ["ConditionReader", "Scope", "values_by_name"]
+
+_WILDCARDS = ("%", "_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """The tables that a block's columns may belong to.
+
+    Attributes:
+        tables: alias in lower case -> table's name.
+        facts: by table's name in lower case.
+        whole: there is nothing else in FROM.
+    """
+
+    tables: Mapping[str, str]
+    facts: Mapping[str, TableFacts]
+    whole: bool
+
+    def has(self, alias: str) -> bool:
+        """Whether the block has a table of that alias."""
+        return alias.casefold() in self.tables
+
+    def column(self, column: exp.Column) -> tuple[str | None, str | None]:
+        """Alias and name of a column; (None, None) where it is not clear whose it is."""
+        name, alias = column.name, column.table.casefold()
+        if alias:
+            return (alias, name) if alias in self.tables else (None, None)
+        if len(self.tables) == 1 and self.whole:
+            return next(iter(self.tables)), name
+        owners = [
+            alias
+            for alias, table in self.tables.items()
+            if (facts := self.facts.get(table.casefold())) and facts.column(name)
+        ]
+        known = all(table.casefold() in self.facts for table in self.tables.values())
+        return (owners[0], name) if len(owners) == 1 and known and self.whole else (None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionReader:
+    """Reads the conditions of one block.
+
+    Attributes:
+        dialect: of the database.
+        scope: of the block.
+        values: bind values by the names that stand in the tree.
+    """
+
+    dialect: Dialect
+    scope: Scope
+    values: Mapping[str, object]
+
+    def pair(self, part: exp.Expression) -> JoinPair | None:
+        """The columns that a join holds equal; None if the condition is none of that."""
+        from sqlglot import exp
+
+        if not isinstance(part, (exp.EQ, exp.NullSafeEQ)):
+            return None
+        left, right = _bare(part.left), _bare(part.right)
+        if not (isinstance(left, exp.Column) and isinstance(right, exp.Column)):
+            return None
+        (table, column), (other, other_column) = self.scope.column(left), self.scope.column(right)
+        if None in (table, column, other, other_column) or table == other:
+            return None
+        return JoinPair(
+            table=str(table),
+            column=str(column),
+            other_table=str(other),
+            other_column=str(other_column),
+        )
+
+    def condition(self, part: exp.Expression) -> Condition:
+        """Read a condition; what is not understood is of kind ``"other"``."""
+        from sqlglot import exp
+
+        part = _bare(part)
+        if isinstance(part, exp.Or):
+            return self._either(part)
+        if isinstance(part, exp.Not):
+            return self._negated(_bare(part.this))
+        if isinstance(part, (exp.EQ, exp.NullSafeEQ)):
+            return self._compared(part, "equal")
+        if isinstance(part, (exp.GT, exp.GTE, exp.LT, exp.LTE)):
+            return self._compared(part, "range")
+        if isinstance(part, exp.NEQ):
+            return self._compared(part, "different")
+        if isinstance(part, exp.Between):
+            return self._about(part.this, [part.args.get("low"), part.args.get("high")], "range")
+        if isinstance(part, exp.In):
+            inner = part.args.get("query")
+            kind: ConditionKind = "in" if inner is None else "in_query"
+            return self._about(part.this, [] if inner is not None else part.expressions, kind)
+        if isinstance(part, (exp.Like, exp.ILike)):
+            return self._like(part, ignores_case=isinstance(part, exp.ILike))
+        if isinstance(part, exp.Escape) and isinstance(part.this, (exp.Like, exp.ILike)):
+            return self._like(part.this, ignores_case=isinstance(part.this, exp.ILike))
+        if isinstance(part, exp.Is):
+            return self._about(part.this, [], "null")
+        return Condition(kind="other", table=self._only_table(part))
+
+    def number(self, node: exp.Expression | None) -> float | None:
+        """The number that a literal or a parameter stands for; None if it is not known."""
+        from sqlglot import exp
+
+        node = None if node is None else _uncast(node)
+        value: object = None
+        if isinstance(node, exp.Literal) and not node.is_string:
+            value = node.this
+        elif isinstance(node, exp.Placeholder):
+            value = self.values.get(node.name)
+        try:
+            return float(value) if isinstance(value, (int, float, str)) else None
+        except (ValueError, OverflowError):
+            return None
+
+    def _compared(self, part: exp.Expression, kind: ConditionKind) -> Condition:
+        left, right = part.args["this"], part.args["expression"]
+        condition = self._about(left, [right], kind)
+        return condition if condition.column is not None else self._about(right, [left], kind)
+
+    def _about(
+        self, side: exp.Expression, others: Sequence[exp.Expression | None], kind: ConditionKind
+    ) -> Condition:
+        """A condition on the one column of ``side``, compared with what has no column."""
+        from sqlglot import exp
+
+        side = _bare(side)
+        columns = self._columns(side)
+        foreign = self._columns(*others)
+        if len({(one.table, one.name) for one in columns}) != 1 or foreign:
+            return Condition(kind="other", table=self._only_table(side, *others))
+        if side.find(exp.Select) is not None:
+            return Condition(kind="other")
+        table, column = self.scope.column(columns[0])
+        if table is None:
+            return Condition(kind="other")
+        text = None if isinstance(side, exp.Column) else self._text(side)
+        return Condition(
+            kind=kind,
+            table=table,
+            column=column,
+            expression=text,
+            function=None if text is None else _function(text),
+            literals=text is not None and any(side.find_all(exp.Literal, exp.Placeholder)),
+            value=self._value_kind(others),
+        )
+
+    def _like(self, part: exp.Expression, *, ignores_case: bool) -> Condition:
+        pattern = part.args["expression"]
+        condition = self._about(part.args["this"], [pattern], "like")
+        if condition.kind != "like":
+            return condition
+        return replace(
+            condition, leading_wildcard=self._leads_wild(pattern), ignores_case=ignores_case
+        )
+
+    def _leads_wild(self, pattern: exp.Expression) -> bool | None:
+        """Whether a pattern begins with a wildcard, as far as its first part tells."""
+        from sqlglot import exp
+
+        first = _uncast(pattern)
+        while isinstance(first, (exp.DPipe, exp.Concat)):
+            first = _uncast(first.expressions[0] if isinstance(first, exp.Concat) else first.left)
+        if isinstance(first, exp.Literal):
+            return str(first.this).startswith(_WILDCARDS)
+        if isinstance(first, exp.Placeholder) and isinstance(self.values.get(first.name), str):
+            return str(self.values[first.name]).startswith(_WILDCARDS)
+        return None
+
+    def _negated(self, inner: exp.Expression) -> Condition:
+        from sqlglot import exp
+
+        if isinstance(inner, exp.In) and inner.args.get("query") is not None:
+            condition = self._about(inner.this, [], "not_in_query")
+            given = self._given_column(inner.args["query"])
+            if condition.kind == "not_in_query" and given is not None:
+                        return replace(condition, query_column=given)
+            return Condition(kind="not_in_query", query_column=given)
+        return Condition(kind="other", table=self._only_table(inner))
+
+    def _given_column(self, query: exp.Expression) -> tuple[str, str] | None:
+        """Table and name of the only column that a subquery over one table gives."""
+        from sqlglot import exp
+
+        select = query.find(exp.Select)
+        if select is None or len(select.expressions) != 1:
+            return None
+        column = select.expressions[0].unalias()
+        origin = select.args.get("from_") or select.args.get("from")
+        if not isinstance(column, exp.Column) or origin is None or select.args.get("joins"):
+            return None
+        table = origin.this
+        where = select.args.get("where")
+        if not isinstance(table, exp.Table):
+            return None
+        for one in where.find_all(exp.Not) if where is not None else []:
+            # WHERE column IS NOT NULL: the remedy is already there.
+            if isinstance(one.this, exp.Is) and column.name in [c.name for c in one.find_all(exp.Column)]:
+                return None
+        return table.name, column.name
+
+    def _either(self, part: exp.Expression) -> Condition:
+        from sqlglot import exp
+
+        branches, parts = [part], []
+        while branches:
+            one = _bare(branches.pop(0))
+            if isinstance(one, exp.Or):
+                branches[:0] = [one.left, one.right]
+            else:
+                parts.append(self.condition(one))
+        tables = {one.table for one in parts}
+        table = tables.pop() if len(tables) == 1 else None
+        return Condition(kind="or", table=table, parts=tuple(parts))
+
+    def _columns(self, *parts: exp.Expression | None) -> list[exp.Column]:
+        """The columns that may be this block's; one of the block around it counts as a constant."""
+        from sqlglot import exp
+
+        return [
+            column
+            for part in parts
+            if part is not None
+            for column in part.find_all(exp.Column)
+            if not (self.scope.whole and column.table and not self.scope.has(column.table))
+        ]
+
+    def _only_table(self, *parts: exp.Expression | None) -> str | None:
+        from sqlglot import exp
+
+        found = {
+            self.scope.column(column)[0]
+            for column in self._columns(*parts)
+        }
+        return found.pop() if len(found) == 1 else None
+
+    def _text(self, node: exp.Expression) -> str:
+        """An expression without literals and without the table's name."""
+        from sqlglot import exp
+
+        copy = node.copy()
+        for column in list(copy.find_all(exp.Column)):
+            column.set("table", None)
+        text = copy.sql(dialect=self.dialect.sqlglot_name)
+        text = self.dialect.lexer.rewrite(text, "pyformat", lambda key: "?")
+        return self.dialect.lexer.rewrite(self.dialect.lexer.redact(text), "named", lambda key: "?")
+
+    def _value_kind(self, others: Sequence[exp.Expression | None]) -> ValueKind:
+        from sqlglot import exp
+
+        kinds: set[ValueKind] = set()
+        for other in others:
+            node = None if other is None else _bare(other)
+            if isinstance(node, exp.Cast):
+                kinds.add("number" if node.is_type(*_NUMERIC_TYPES) else "other")
+            elif isinstance(node, exp.Literal):
+                kinds.add("text" if node.is_string else "number")
+            elif isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
+                kinds.add("number")
+            elif isinstance(node, exp.Placeholder):
+                kinds.add(_kind_of(self.values.get(node.name)))
+            else:
+                kinds.add("unknown")
+        return kinds.pop() if len(kinds) == 1 else "unknown"
+
+
+_NUMERIC_TYPES = ("int", "bigint", "smallint", "decimal", "double", "float")
+
+
+def values_by_name(
+    names: Mapping[str | int, str], values: Mapping[str, object] | Sequence[object] | None
+) -> dict[str, object]:
+    """Bind values by the name that each placeholder got.
+
+    Args:
+        names: the driver's key of each -> its name.
+        values: one set of them; None if they are not known.
+    """
+    found: dict[str, object] = {}
+    for key, name in names.items():
+        if isinstance(values, Mapping):
+            found[name] = values.get(str(key))
+        elif values is not None and isinstance(key, int) and key < len(values):
+            found[name] = values[key]
+    return found
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    from sqlglot import exp
+
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
+def _uncast(node: exp.Expression) -> exp.Expression:
+    from sqlglot import exp
+
+    while isinstance(node, (exp.Paren, exp.Cast)):
+        node = node.this
+    return node
+
+
+def _function(text: str) -> str:
+    match = re.match(r"(\w+)\s*\(", text)
+    return match.group(1).upper() if match else "EXPRESSION"
+
+
+def _kind_of(value: object) -> ValueKind:
+    if value is None or isinstance(value, bool):
+        return "unknown"
+    if isinstance(value, (int, float, decimal.Decimal)):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    return "other" if isinstance(value, (datetime.date, bytes)) else "unknown"

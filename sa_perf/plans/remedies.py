@@ -1,0 +1,112 @@
+"""Indexes and rewritten conditions, as text that can be copied.
+
+An index is named only where the catalog knows every column of it and has none like it yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sa_perf.dialects import ColumnFacts, Dialect, IndexFacts, TableFacts
+from sa_perf.plans.reading import Condition
+
+__all__ = ["IndexKey", "covering_index", "create_index", "key_columns", "rewritten"]
+
+_MAX_KEYS = 4
+_MAX_NAME = 60
+_TWO_VALUED = ("bool", "tinyint(1)", "bit(1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexKey:
+    """One key of an index to make: a column or an expression, and what stands behind it."""
+
+    column: str | None = None
+    expression: str | None = None
+    suffix: str = ""
+    descending: bool = False
+
+
+def create_index(dialect: Dialect, facts: TableFacts | None, keys: Sequence[IndexKey]) -> str | None:
+    """``CREATE INDEX`` on these keys; None if a column is unknown or takes no plain index."""
+    if facts is None or not keys:
+        return None
+    texts, names = [], []
+    for key in keys[:_MAX_KEYS]:
+        if key.column is not None:
+            column = facts.column(key.column)
+            if column is None or not dialect.is_indexable(column.type):
+                return None
+            text = dialect.quote(column.name)
+            names.append(column.name)
+        elif key.expression is not None and dialect.expression_indexes:
+            text = f"({key.expression})"
+            names.append("".join(c if c.isalnum() else "_" for c in key.expression.lower()))
+        else:
+            return None
+        suffix = f" {key.suffix}" if key.suffix else ""
+        texts.append(f"{text}{suffix}{' DESC' if key.descending else ''}")
+    name = "_".join(part.strip("_") for part in ("ix", facts.name, *names))[:_MAX_NAME]
+    taken = {index.name.casefold() for index in facts.indexes}
+    unique = name if name.casefold() not in taken else f"{name}_2"
+    target = dialect.quote(facts.name)
+    return f"CREATE INDEX {dialect.quote(unique)} ON {target} ({', '.join(texts)})"
+
+
+def covering_index(facts: TableFacts | None, columns: Sequence[str]) -> IndexFacts | None:
+    """An index that begins with these columns, in any order; None if there is none."""
+    wanted = {column.casefold() for column in columns}
+    if facts is None or not wanted:
+        return None
+    for index in facts.indexes:
+        head = index.columns[: len(wanted)]
+        if index.predicate is None and {str(name).casefold() for name in head} == wanted:
+            return index
+    return None
+
+
+def key_columns(
+    facts: TableFacts | None, conditions: Iterable[Condition], joined: Sequence[str] = ()
+) -> list[str]:
+    """Columns for an index that answers conditions: those held equal first, then one range.
+
+    A column of two values is put last, and is none to begin with.
+
+    Args:
+        facts: of the table.
+        conditions: that an index can answer.
+        joined: columns that a join holds equal.
+    """
+    found = list(conditions)
+    equal = [c.column for c in found if c.kind in ("equal", "in", "null", "in_query")]
+    ranges = [c.column for c in found if c.kind in ("range", "like")]
+    columns = [name for name in (*joined, *equal, *ranges[:1]) if name is not None]
+    unique = list(dict.fromkeys(columns))
+    two_valued = [name for name in unique if _is_two_valued(facts, name)]
+    if len(two_valued) == len(unique):
+        return []
+    return [name for name in unique if name not in two_valued][:_MAX_KEYS]
+
+
+def rewritten(condition: Condition) -> str | None:
+    """The condition so that an index on the bare column answers it; None if none is known."""
+    column, function = condition.column, condition.function
+    if column is None or function is None or condition.kind not in ("equal", "range", "in"):
+        return None
+    if condition.kind != "equal":
+        return None
+    if function in ("DATE", "TO_DATE", "TRUNC"):
+        return f"{column} >= :day AND {column} < :next_day"
+    if function in ("YEAR", "EXTRACT", "STRFTIME", "DATE_PART", "DATE_TRUNC", "DATE_FORMAT"):
+        return f"{column} >= :begin AND {column} < :end"
+    if function in ("SUBSTR", "SUBSTRING", "LEFT"):
+        return f"{column} LIKE 'prefix%'"
+    if function in ("COALESCE", "IFNULL", "NVL"):
+        return f"({column} = ? OR {column} IS NULL), where the substitute is meant"
+    return None
+
+
+def _is_two_valued(facts: TableFacts | None, name: str) -> bool:
+    column: ColumnFacts | None = None if facts is None else facts.column(name)
+    return column is not None and column.type.startswith(_TWO_VALUED)
