@@ -101,6 +101,14 @@ class Dialect:
     number_defeats_text_index: ClassVar[bool] = False
     #: The memory that a sort may take, as a statement with ``{megabytes}``; None: no such setting.
     sort_memory_setting: ClassVar[str | None] = None
+    #: Functions that a reading statement may call but that change something, or wait.
+    _acting_functions: ClassVar[re.Pattern[str]] = re.compile(
+        r"nextval|setval|set_config|txid_current|get_lock|release_(?:all_)?locks?|sleep|benchmark"
+        r"|load_file|load_extension|writefile|edit|lo_\w+|dblink\w*|pg_(?:try_)?advisory\w*"
+        r"|pg_(?:sleep|terminate|cancel|reload|rotate|switch|create|drop|logical|replication|notify"
+        r"|promote|wal|backup|start|stop|import|copy|write|file|current_xact)\w*|query_to_xml\w*",
+        re.IGNORECASE,
+    )
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:SELECT\s+(?:1|\?)\s*;?\s*\Z|SET\b|SHOW\b|SAVEPOINT\b|RELEASE\b|ROLLBACK\b"
         r"|BEGIN\b|COMMIT\b|START\b)|.*\binformation_schema\b",
@@ -161,6 +169,13 @@ class Dialect:
     def is_busy(self, error: BaseException) -> bool:
         """Whether an error says that a lock stood in the way, so that later may do."""
         return False
+
+    def acts(self, function: str) -> bool:
+        """Whether a function is known to change something, or to wait, when it is called."""
+        return self._acting_functions.fullmatch(function) is not None
+
+    def begin_session(self, dbapi_connection: DBAPIConnection, timeout_seconds: float) -> None:
+        """Make a connection of sa_perf's own ready: limits that hold for all that it does."""
 
     # Plans
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,28 +25,36 @@ __all__ = ["Fingerprinter", "fingerprint_of", "kind_of"]
 #: Characters of a statement that are read; what follows does not change the shape. A generated
 #: INSERT of 10 MB costs no more than this.
 MAX_READ = 16_384
+#: Characters kept of the shape of a longer text: a fixed number, so that the literals in what was
+#: read may differ in length.
+_KEPT_OF_LONG = 4_096
 #: sqlglot takes about 1 ms per kB; longer shapes keep their token-level form.
 MAX_PARSED = 4_096
 
 _TOKENS = r"""
-    (?P<comment>   --[^\n]*  |  /\*(?:[^*]|\*(?!/))*(?:\*/|\Z)  {hash_comment} )
+    (?P<comment>   --[^\n]*  |  {block_comment}  {hash_comment} )
   | (?P<postcompile> __\[POSTCOMPILE_[^\]]*\] )
   | (?P<string>    \b[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)
                  | (?:\b[xXbBnN]|\b[uU]&)?'(?:[^'{escape}]|''{escaped})*(?:'|\Z)
-                 | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)
-                 {double_quoted} )
+                 {dollar_quoted} {double_quoted} )
   | (?P<name>      "(?:[^"]|"")*(?:"|\Z)  |  `(?:[^`]|``)*(?:`|\Z) )
-  | (?P<parameter> %\(\w+\)s  |  %s  |  (?<!:):\w+  |  \$\d+  |  \? )
-  | (?P<number>    (?<![\w$@:.])(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?
-                 | \.\d+(?:[eE][+-]?\d+)?)(?!\w) )
+  | (?P<parameter> %\(\w+\)s  |  %s(?!\w)  |  (?<!:):\w+  |  \$\d+  |  \?\d* )
+  | (?P<number>    (?<![\w$@:.])(?:0[xXoObB][0-9a-fA-F_]+|\d[\d_]*(?:\.[\d_]*)?(?:[eE][+-]?\d+)?
+                 | \.\d[\d_]*(?:[eE][+-]?\d+)?)(?!\w) )
   | (?P<space>     \s+ )
 """
-_LIST = re.compile(r"\bIN\s*\(\s*\?(?:\s*,\s*\?)+\s*\)", re.IGNORECASE)
+_DOLLAR_QUOTED = r"| (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)"
+_LIST = re.compile(r"\bIN\s*\(\s*\?(?:\s*,\s*\?)*\s*\)", re.IGNORECASE)
 _NAMED_LIST = re.compile(
-    r"\bIN\s*\(\s*(?:%\(\w+\)s|%s|:\w+|\$\d+|\?)(?:\s*,\s*(?:%\(\w+\)s|%s|:\w+|\$\d+|\?))+\s*\)",
+    r"\bIN\s*\(\s*(?:%\(\w+\)s|%s|:\w+|\$\d+|\?)(?:\s*,\s*(?:%\(\w+\)s|%s|:\w+|\$\d+|\?))*\s*\)",
     re.IGNORECASE,
 )
 _ROWS = re.compile(r"(\(\s*\?(?:\s*,\s*\?)*\s*\))(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\s*\)?)+")
+#: A sign where no operand stands before it belongs to the literal.
+_SIGNED = re.compile(
+    r"((?:[=(,<>]|\b(?:AND|BETWEEN|ELSE|IN|LIMIT|OFFSET|OR|SELECT|THEN|WHEN))\s?)[-+]\s?\?",
+    re.IGNORECASE,
+)
 _KIND = re.compile(r"[\s(]*([A-Za-z]+)")
 _KINDS = {
     "select": "select", "with": "select", "values": "select", "table": "select",
@@ -53,7 +64,10 @@ _KINDS = {
     "rollback": "transaction", "savepoint": "transaction", "release": "transaction",
     "call": "call", "exec": "call", "execute": "call", "do": "call",
 }  # fmt: skip
+#: PostgreSQL nests comments; a regular expression follows to this depth.
+_COMMENT_DEPTH = 4
 _LOGGER = logging.getLogger("sa_perf")
+_SQLGLOT_LOGGER = logging.getLogger("sqlglot")
 
 
 def fingerprint_of(shape: str) -> str:
@@ -84,9 +98,11 @@ class Fingerprinter:
         self._grammar = dialect.sqlglot_name
         backslash = dialect.backslash_escapes
         source = _TOKENS.format(
+            block_comment=_block_comment(_COMMENT_DEPTH if dialect.nested_comments else 0),
             hash_comment=r"| \#[^\n]*" if dialect.hash_comments else "",
             escape=r"\\" if backslash else "",
             escaped=r"|\\." if backslash else "",
+            dollar_quoted=_DOLLAR_QUOTED if dialect.dollar_strings else "",
             double_quoted=r'| "(?:[^"\\]|""|\\.)*(?:"|\Z)' if dialect.double_quoted_strings else "",
         )
         self._tokens = re.compile(source, re.VERBOSE | re.DOTALL)
@@ -104,6 +120,8 @@ class Fingerprinter:
         """
         head = statement[:MAX_READ]
         shape = self._tokens.sub(_without_parameters if raw else _with_parameters, head).strip()
+        if raw:
+            shape = _SIGNED.sub(r"\1?", shape)
         shape = (_LIST if raw else _NAMED_LIST).sub("IN (?)", shape)
         shape = _ROWS.sub(r"\1", shape)
         # A shape that ends in the middle of a word would depend on the literals before it.
@@ -121,7 +139,8 @@ class Fingerprinter:
         from sqlglot.errors import SqlglotError
 
         try:
-            tree = sqlglot.parse_one(shape, read=self._grammar)
+            with _sqlglot_quiet():
+                tree = sqlglot.parse_one(shape, read=self._grammar)
             if isinstance(tree, sqlglot.exp.Command):
                 return shape
             return tree.sql(dialect=self._grammar, comments=False, normalize_functions="upper")
@@ -132,6 +151,28 @@ class Fingerprinter:
                 "sqlglot failed on a statement; its token-level shape stands", exc_info=True
             )
             return shape
+
+
+@contextmanager
+def _sqlglot_quiet() -> Iterator[None]:
+    """Keep sqlglot's warnings about grammar that it skips out of the application's log."""
+    thread = threading.get_ident()
+
+    def others(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    _SQLGLOT_LOGGER.addFilter(others)
+    try:
+        yield
+    finally:
+        _SQLGLOT_LOGGER.removeFilter(others)
+
+
+def _block_comment(depth: int) -> str:
+    inner = ""
+    for _ in range(depth + 1):
+        inner = rf"/\*(?:[^*/]|\*(?!/)|/(?!\*){'|' + inner if inner else '|/'})*(?:\*/|\Z)"
+    return inner
 
 
 def _with_parameters(match: re.Match[str]) -> str:
@@ -151,11 +192,11 @@ def _without_parameters(match: re.Match[str]) -> str:
 
 
 def _whole(shape: str) -> str:
-    """Cut a shape back to its first value list, else to its last separator."""
+    """Cut the shape of a text that was not read to its end where its literals do not show."""
     values = re.search(r"\bVALUES\s*\(\s*\?(?:\s*,\s*\?)*\s*\)", shape, re.IGNORECASE)
     if values:
         return shape[: values.end()]
     lists = re.search(r"\bIN\s*\(\s*\?", shape, re.IGNORECASE)
     if lists and shape.count(")", lists.end()) == 0:
         return f"{shape[: lists.end()]})"
-    return shape
+    return shape[:_KEPT_OF_LONG]

@@ -172,9 +172,8 @@ class Histogram:
             ValueError: it is no list of pairs of whole numbers in their range.
         """
         try:
-            return cls.from_items(
-                [(whole_number(at), whole_number(count)) for at, count in iter(value)]
-            )  # type: ignore[call-overload]  # TypeError is caught
+            pairs = iter(value)  # type: ignore[call-overload]  # TypeError is caught
+            return cls.from_items([(whole_number(at), whole_number(count)) for at, count in pairs])
         except TypeError as error:
             message = f"no list of (bucket, count) pairs: {value!r:.40}"
             raise ValueError(message) from error
@@ -200,8 +199,11 @@ class Histogram:
             missing = array(counts.typecode, bytes(counts.itemsize * (self._first - start)))
             self._first, self._counts = start, missing + counts
         elif index >= self._first + len(counts):
-            missing = start + _OCTAVE - self._first - len(counts)
-            self._counts = counts + array(counts.typecode, bytes(counts.itemsize * missing))
+            missing = array(
+                counts.typecode,
+                bytes(counts.itemsize * (start + _OCTAVE - self._first - len(counts))),
+            )
+            self._counts = counts + missing
         return index - self._first
 
     def _widen(self, count: int) -> None:
