@@ -104,8 +104,8 @@ class MySQL(Dialect):
         if values is None:
             if self.lexer.placeholders(statement, style):
                 raise ExplainError(
-                    f"{self.title} plans for values only, and those of this statement's "
-                    "parameters were not kept"
+                    f"{self.title} plans for given values only, and those of this statement's "
+                    "parameters are not known"
                 )
             text = self.lexer.rewrite(statement, style, str)
         sql = self.explain_sql(text, analyze=analyze)

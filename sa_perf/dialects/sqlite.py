@@ -117,6 +117,12 @@ class SQLite(Dialect):
         found: DBAPIConnection | None = getattr(asynchronous, "_conn", None)
         return dbapi_connection if found is None else found
 
+    def begin_session(self, dbapi_connection: DBAPIConnection, timeout_seconds: float) -> None:
+        """Wait for locks no longer than that, and change nothing."""
+        milliseconds = max(1, round(timeout_seconds * 1_000))
+        fetch(dbapi_connection, f"PRAGMA busy_timeout = {milliseconds}")
+        fetch(dbapi_connection, "PRAGMA query_only = ON")
+
     def is_busy(self, error: BaseException) -> bool:
         """Whether another connection held the lock for longer than the time limit."""
         cause = error.__cause__ or error
@@ -158,7 +164,7 @@ class SQLite(Dialect):
             rows,
             statement=statement,
             server_version=version,
-            generic=first_parameters(parameters) is None,
+            generic=first_parameters(parameters) is None and bool(values),
             keep_literals=keep_literals,
         )
 

@@ -68,6 +68,11 @@ class Case:
 
     def rows_of(self, node: PlanNode) -> float | None:
         """Rows of the table that a node reads; None if unknown."""
+        if node.operation == "full_scan" and None not in (node.actual_rows, node.rows_removed):
+            # It was run, and met them all; unless a LIMIT stopped it.
+            met = (node.actual_rows or 0.0) + (node.rows_removed or 0.0)
+            if not any(one.operation == "limit" for one in self.above(node)):
+                return met
         facts = self.facts_of(node.relation)
         if facts is not None and facts.rows_estimate is not None:
             return facts.rows_estimate

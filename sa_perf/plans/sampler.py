@@ -274,6 +274,7 @@ class PlanSampler:
             return
 
         def explain_all(connection: DBAPIConnection) -> None:
+            dialect.begin_session(connection, self._timeout_seconds)
             while (offer := turn.take()) is not None:
                 if not self._explain(dialect, connection, offer, turn):
                     return

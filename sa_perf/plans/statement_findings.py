@@ -73,9 +73,10 @@ def wrong_estimates(case: Case) -> Iterable[Ranked]:
     for node in case.plan.root.walk():
         if node.operation not in _READS or node.relation is None or _stops_early(case, node):
             continue
-        if not node.loops or node.actual_rows is None or node.estimated_rows is None:
+        expected, met = _expected_and_met(node)
+        if not node.loops or expected is None or met is None:
             continue
-        actual, estimated = max(1.0, node.actual_rows), max(1.0, node.estimated_rows)
+        actual, estimated = max(1.0, met), max(1.0, expected)
         factor = max(actual / estimated, estimated / actual)
         rows = max(actual, estimated) * node.loops
         if factor < _FAR_OFF or rows < _ENOUGH_ROWS or not case.is_big(node):
@@ -85,18 +86,25 @@ def wrong_estimates(case: Case) -> Iterable[Ranked]:
             Finding(
                 kind="row_estimate",
                 severity="warning",
-                message=f"The planner expected {amount(node.estimated_rows)} rows of "
-                f"{node.relation} and met {amount(node.actual_rows)}: its statistics are off by a "
+                message=f"The planner expected {amount(expected)} rows of "
+                f"{node.relation} and met {amount(met)}: its statistics are off by a "
                 f"factor of {factor:,.0f}.",
                 remedy=case.dialect.analyze_command(node.relation),
                 place=f"table {node.relation}",
                 evidence={
-                    "estimated_rows": node.estimated_rows,
-                    "actual_rows": node.actual_rows,
+                    "estimated_rows": expected,
+                    "actual_rows": met,
                     "loops": node.loops,
                 },
             ),
         )
+
+
+def _expected_and_met(node: PlanNode) -> tuple[float | None, float | None]:
+    """Rows per loop; before the filter where the database guesses no selectivity."""
+    if node.examined_rows is None or node.actual_rows is None:
+        return node.estimated_rows, node.actual_rows
+    return node.examined_rows, node.actual_rows + (node.rows_removed or 0.0)
 
 
 def _stops_early(case: Case, node: PlanNode) -> bool:
