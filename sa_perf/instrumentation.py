@@ -39,6 +39,9 @@ __all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation"]
 
 Target: TypeAlias = "Engine | AsyncEngine | type[Engine]"
 
+#: sqlglot's reading of raw texts holds the interpreter, so it is rationed.
+_READING_SECONDS_A_TICK = 0.05
+_READING_SECONDS_A_SNAPSHOT = 0.5
 _SEVERITIES = ("critical", "warning", "info")
 _living: weakref.WeakSet[Instrumentation] = weakref.WeakSet()
 _everywhere: list[Instrumentation] = []
@@ -160,8 +163,12 @@ class Instrumentation:
         return self._installed
 
     def snapshot(self) -> Snapshot:
-        """A frozen reading of everything. O(fingerprints), about 20 us each."""
+        """A frozen reading of everything. O(fingerprints), about 20 us each.
+
+        Raw texts that nobody has read yet are given half a second.
+        """
         self.fold()
+        self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
         plans = self._plans()
         return Snapshot(
             taken_at=_utc_now(),
@@ -234,7 +241,7 @@ class Instrumentation:
         """Fold, and let sqlglot read new raw texts; called now and then by a thread."""
         try:
             self.fold()
-            self.statistics.read_raw_shapes()
+            self.statistics.read_raw_shapes(_READING_SECONDS_A_TICK)
         except Exception as error:
             self.faults.note("housekeeping", error)
 

@@ -1,8 +1,8 @@
 """Mergeable log-linear latency histogram; percentiles.
 
-32 buckets an octave from 2,048 ns to 2**40 ns (18 minutes), 64 ns wide below: a percentile is
+32 buckets an octave from 2,048 ns to 2**39 ns (9 minutes), 64 ns wide below: a percentile is
 off by at most 1 part in 64 (1.6 %), or 32 ns below 2,048 ns. Counts are held only for the octaves
-that occurred, in 16 bits until one overflows: 1.9 kB with all 960 buckets filled.
+that occurred, in 16 bits until one overflows: 1.9 kB with all 928 buckets filled.
 
 Same layout as HdrHistogram with five significant bits, so histograms of many processes add up
 without loss. Not thread-safe: the statistics' lock stands over it.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUCKETS", "Histogram", "bucket_bounds", "bucket_of"]
 
-BUCKETS = 960
+BUCKETS = 928
 _OCTAVE = 32
 _MAX_COUNT = (1 << 63) - 1
 _WIDER = {"H": "I", "I": "Q"}
@@ -30,14 +30,14 @@ _WIDER = {"H": "I", "I": "Q"}
 def bucket_of(nanoseconds: int) -> int:
     """Index of the bucket that holds a duration, 0 to ``BUCKETS - 1``.
 
-    Durations below zero and beyond 2**40 ns fall into the first and the last bucket.
+    Durations below zero and beyond 2**39 ns fall into the first and the last bucket.
     """
     if nanoseconds < 0:
         return 0
     bits = nanoseconds.bit_length()
     if bits < 12:
         return nanoseconds >> 6
-    if bits > 40:
+    if bits > 39:
         return BUCKETS - 1
     return ((bits - 12) << 5) + (nanoseconds >> (bits - 6))
 
@@ -72,7 +72,7 @@ class Histogram:
         """Count a duration. O(1) but for the first of a new octave."""
         # bucket_of() by hand: the call would take a third of the time.
         bits = nanoseconds.bit_length()
-        if 11 < bits < 41:
+        if 11 < bits < 40:
             bucket = ((bits - 12) << 5) + (nanoseconds >> (bits - 6))
         else:
             bucket = bucket_of(nanoseconds)
@@ -144,7 +144,7 @@ class Histogram:
         """Rebuild from (bucket index, count) pairs, in any order.
 
         Raises:
-            ValueError: an index is outside 0..959, or a count outside 1..2**63 - 1.
+            ValueError: an index is outside 0..927, or a count outside 1..2**63 - 1.
         """
         histogram = cls()
         for index, count in items:

@@ -63,6 +63,7 @@ class Statistics:
         self._other: dict[str, Aggregate] = {}
         self._count = 0
         self._canonical: dict[str, str] = {}
+        self._clock = clock
         self._clock_offset = wall() - clock() / 1e9
 
     def aggregate(
@@ -80,6 +81,9 @@ class Statistics:
             known = self._aggregates.get(database, {}).get(key)
             if known is not None:
                 return known
+            if self._count >= self.capacity:
+                # Who goes is decided by sums that are up to date.
+                self._fold()
             return self._admit(Aggregate(key, shape, database, fingerprinter))
 
     def fold(self, *, wait: bool) -> None:
@@ -169,21 +173,31 @@ class Statistics:
             aggregate = self._readmitted(aggregate) if aggregate.evicted else aggregate
             aggregate.rarities().loop_wait_ns += nanoseconds
 
-    def read_raw_shapes(self) -> None:
-        """Let sqlglot read the raw texts that it has not seen; about 1 ms each."""
-        for aggregate in self._snapshot_of_aggregates():
-            self._canonical_of(aggregate)
+    def read_raw_shapes(self, budget_seconds: float) -> None:
+        """Let sqlglot read raw texts that it has not seen, those with most total time first.
+
+        Args:
+            budget_seconds: after which no further one is begun; each takes about 1 ms.
+        """
+        unread = [one for one in self._snapshot_of_aggregates() if self._is_unread(one)]
+        unread.sort(key=_total_ns, reverse=True)
+        enough = self._clock() + int(budget_seconds * 1e9)
+        for aggregate in unread:
+            if self._clock() >= enough:
+                return
+            self._read(aggregate)
 
     def stats(self) -> tuple[QueryStats, ...]:
         """A frozen reading, most total time first.
 
-        Raw texts that sqlglot prints alike come out as one. O(shapes); holds the lock for one
+        Raw texts that sqlglot prints alike come out as one; those that it has not read yet (see
+        `read_raw_shapes`) stand under their token-level shape. O(shapes); holds the lock for one
         aggregate at a time, so recording threads do not wait for it.
         """
         merged: dict[tuple[str, str], Aggregate] = {}
         for aggregate in self._snapshot_of_aggregates():
-            shape = self._canonical_of(aggregate)
-            fingerprint = aggregate.key if shape == aggregate.statement else fingerprint_of(shape)
+            shape = self._canonical.get(aggregate.key, aggregate.statement)
+            fingerprint = self.fingerprint(aggregate)
             with self.lock:
                 if not aggregate.calls and not aggregate.errors:
                     continue
@@ -206,9 +220,9 @@ class Statistics:
             return self.transactions.stats()
 
     def fingerprint(self, aggregate: Aggregate) -> str:
-        """Public id of an aggregate's statement; may let sqlglot read it."""
-        shape = self._canonical_of(aggregate)
-        return aggregate.key if shape == aggregate.statement else fingerprint_of(shape)
+        """Public id of an aggregate's statement; of an unread raw text its token-level id."""
+        shape = self._canonical.get(aggregate.key)
+        return aggregate.key if shape in {None, aggregate.statement} else fingerprint_of(shape)
 
     def public_fingerprint(self, database: str, key: str) -> str:
         """Public id of a token-level one; the same where the shape is gone."""
@@ -218,14 +232,7 @@ class Statistics:
 
     def known_fingerprint(self, aggregate: Aggregate) -> str | None:
         """Public id if it is known without reading the statement, else None. O(1)."""
-        shape = aggregate.statement
-        if aggregate.fingerprinter is not None:
-            canonical = self._canonical.get(aggregate.key)
-            if canonical is None:
-                return None
-            if canonical != shape:
-                return fingerprint_of(canonical)
-        return aggregate.key
+        return None if self._is_unread(aggregate) else self.fingerprint(aggregate)
 
     def clear(self) -> None:
         """Forget everything; executions that are still open will count anew."""
@@ -248,18 +255,18 @@ class Statistics:
         with self.lock:
             return [*self._all(), *self._other.values()]
 
-    def _canonical_of(self, aggregate: Aggregate) -> str:
+    def _is_unread(self, aggregate: Aggregate) -> bool:
+        return aggregate.fingerprinter is not None and aggregate.key not in self._canonical
+
+    def _read(self, aggregate: Aggregate) -> None:
         if aggregate.fingerprinter is None:
-            return aggregate.statement
-        known = self._canonical.get(aggregate.key)
-        if known is None:
-            known = aggregate.fingerprinter.canonical_shape(aggregate.statement)
-            if len(self._canonical) >= 2 * self.capacity:
-                # Evicted shapes rarely come back; the oldest half goes at once.
-                for key in list(self._canonical)[: self.capacity]:
-                    self._canonical.pop(key, None)
-            self._canonical[aggregate.key] = known
-        return known
+            return
+        shape = aggregate.fingerprinter.canonical_shape(aggregate.statement)
+        if len(self._canonical) >= 2 * self.capacity:
+            # Evicted shapes rarely come back; the oldest half goes at once.
+            for key in list(self._canonical)[: self.capacity]:
+                self._canonical.pop(key, None)
+        self._canonical[aggregate.key] = shape
 
     def _admit(self, aggregate: Aggregate) -> Aggregate:
         """Register an aggregate; the caller holds the lock."""
@@ -276,7 +283,7 @@ class Statistics:
 
     def _evict(self, count: int) -> None:
         """Move the aggregates with the least total time into "other"."""
-        for aggregate in heapq.nsmallest(count, self._all(), key=lambda one: one.total_ns):
+        for aggregate in heapq.nsmallest(count, self._all(), key=_total_ns):
             other = self._other.get(aggregate.database)
             if other is None:
                 other = Aggregate(OTHER, OTHER, aggregate.database, None)
@@ -291,3 +298,7 @@ class Statistics:
 
 def _by_total(stats: QueryStats) -> float:
     return stats.total_seconds
+
+
+def _total_ns(aggregate: Aggregate) -> int:
+    return aggregate.total_ns
