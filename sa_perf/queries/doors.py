@@ -22,7 +22,7 @@ from sa_perf.queries.scopes import current_scope
 from sa_perf.queries.transactions import unwrap, wrap
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine, ExceptionContext
+    from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 
     from sa_perf.queries.loop_lag import LoopLag
@@ -70,8 +70,7 @@ class DialectEvents:
         self._recorder = recorder
         self._dialect = dialect
         self._had_events = dialect._has_events
-        self._others: dict[str, Sequence[Callable[..., object]]] = {}
-        self._listeners = {
+        self._listeners: dict[str, Callable[..., Any]] = {
             "do_execute": self.do_execute,
             "do_executemany": self.do_executemany,
             "do_execute_no_params": self.do_execute_no_params,
@@ -132,12 +131,12 @@ class DialectEvents:
             context._sa_perf_started = started
             raise
         ended = _clock()
-        streamed = False
+        duration, recorder = ended - started, self._recorder
         try:
-            duration, recorder = ended - started, self._recorder
             # Recorder.executed() for the ordinary case, by hand: the call would cost a tenth.
-            if shape is not None and (
-                shape.fetches
+            if (
+                shape is not None
+                and shape.fetches
                 and context.cursor_fetch_strategy is DEFAULT_FETCH
                 and not context._is_server_side
                 and IGNORE not in context.execution_options
@@ -147,71 +146,39 @@ class DialectEvents:
                 fetch.shape, fetch.execute_ns, fetch.slow = shape, duration, None
                 if duration >= recorder.slow_ns or len(recorder.pending) >= BATCH:
                     recorder.attend(fetch, context)
-            elif shape is not None:
-                streamed = recorder.executed(shape, context, cursor, duration)
+                return True
         except Exception as error:
-            self._recorder.faults.note("do_execute", error)
-        if streamed:
-            self._recorder.open_stream(context, cursor)
+            recorder.faults.note("do_execute", error)
+            return True
+        recorder.succeeded(context, statement, cursor, duration)
         return True
 
     def do_executemany(
-        self,
-        cursor: DBAPICursor,
-        statement: str,
-        parameters: Parameters,
-        context: Context,
+        self, cursor: DBAPICursor, statement: str, parameters: Parameters, context: Context
     ) -> bool:
         """The same for many parameter sets."""
-        shape = self._shape(context, statement)
-        started = _clock()
-        try:
-            if not self._handled_by_others(
-                "do_executemany", cursor, statement, parameters, context
-            ):
-                context.dialect.do_executemany(cursor, statement, parameters, context)
-        except BaseException:
-            context._sa_perf_started = started
-            raise
-        if shape is not None:
-            try:
-                duration = _clock() - started
-                self._recorder.executed_many(shape, context, cursor, duration, len(parameters))
-            except Exception as error:
-                self._recorder.faults.note("do_executemany", error)
+        duration = self._run("do_executemany", context, cursor, statement, parameters, context)
+        self._recorder.succeeded(
+            context, statement, cursor, duration, parameter_sets=len(parameters)
+        )
         return True
 
-    def do_execute_no_params(
-        self,
-        cursor: DBAPICursor,
-        statement: str,
-        context: Context,
-    ) -> bool:
+    def do_execute_no_params(self, cursor: DBAPICursor, statement: str, context: Context) -> bool:
         """The same for a statement that takes no parameters."""
-        shape = self._shape(context, statement)
+        duration = self._run("do_execute_no_params", context, cursor, statement, context)
+        self._recorder.succeeded(context, statement, cursor, duration)
+        return True
+
+    def _run(self, name: str, context: Context, *arguments: Any) -> int:  # noqa: ANN401
+        """Execute as the dispatch would have. Returns the nanoseconds that it took."""
         started = _clock()
         try:
-            if not self._handled_by_others("do_execute_no_params", cursor, statement, context):
-                context.dialect.do_execute_no_params(cursor, statement, context)
+            if not self._handled_by_others(name, *arguments):
+                getattr(context.dialect, name)(*arguments)
         except BaseException:
             context._sa_perf_started = started
             raise
-        duration = _clock() - started
-        if shape is not None:
-            try:
-                streamed = self._recorder.executed(shape, context, cursor, duration)
-            except Exception as error:
-                self._recorder.faults.note("do_execute_no_params", error)
-                return True
-            if streamed:
-                self._recorder.open_stream(context, cursor)
-        return True
-
-    def _shape(self, context: Context, statement: str) -> Shape | None:
-        shape: Shape | None = getattr(context.compiled, "_sa_perf_shape", None)
-        if shape is None or shape.recorder is not self._recorder:
-            shape = self._recorder.shape_of(context, statement)
-        return shape
+        return _clock() - started
 
     def _handled_by_others(self, name: str, *arguments: object) -> bool:
         """Call the listeners that came after ours, as the dispatch would have."""
@@ -256,10 +223,10 @@ class CursorEvents:
         self._recorder = recorder
         self._engine = engine
         self._loop_lag = _loop_lag() if engine.dialect.is_async else None
-        self._listeners: dict[str, Callable[..., None]] = {
+        self._listeners: dict[str, Callable[..., Any]] = {
             "before_cursor_execute": self._before,
             "after_cursor_execute": self._after,
-            "handle_error": self._failed,
+            "handle_error": recorder.failed,
         }
 
     def open(self) -> None:
@@ -301,30 +268,13 @@ class CursorEvents:
         context: Context,
         executemany: bool,
     ) -> None:
-        recorder = self._recorder
-        streamed = False
-        try:
-            duration = _clock() - context._sa_perf_started
-            context._sa_perf_started = 0
-            shape = getattr(context.compiled, "_sa_perf_shape", None)
-            if shape is None or shape.recorder is not recorder:
-                shape = recorder.shape_of(context, statement)
-            if shape is None:
-                return
-            if context.execute_style is _EXECUTEMANY:
-                recorder.executed_many(shape, context, cursor, duration, len(parameters))
-            else:
-                streamed = recorder.executed(shape, context, cursor, duration)
-            lag = self._loop_lag() if self._loop_lag is not None else None
-            if lag is not None:
-                recorder.loop_waited(context, lag.reading_ns() - context._sa_perf_lag)
-        except Exception as error:
-            recorder.faults.note("after_cursor_execute", error)
-        if streamed:
-            recorder.open_stream(context, cursor)
-
-    def _failed(self, failure: ExceptionContext) -> None:
-        self._recorder.failed(failure)
+        duration = _clock() - context._sa_perf_started
+        context._sa_perf_started = 0
+        sets = len(parameters) if context.execute_style is _EXECUTEMANY else None
+        self._recorder.succeeded(context, statement, cursor, duration, parameter_sets=sets)
+        lag = self._loop_lag() if self._loop_lag is not None else None
+        if lag is not None:
+            self._recorder.loop_waited(context, lag.reading_ns() - context._sa_perf_lag)
 
 
 def _loop_lag() -> Callable[[], LoopLag | None]:

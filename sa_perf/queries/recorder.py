@@ -128,20 +128,44 @@ class Recorder:
             self.faults.note("fingerprint", error)
             return None
 
-    def executed(
+    def succeeded(
         self,
-        shape: Shape,
         context: Context,
+        statement: str,
         cursor: DBAPICursor,
         duration_ns: int,
-    ) -> bool:
-        """Take note of a cursor execution that succeeded; its rows are still to come.
+        *,
+        parameter_sets: int | None = None,
+    ) -> None:
+        """Take note of a cursor execution that raised nothing.
 
-        Returns:
-            Whether its result is streamed: then `open_stream` has to follow.
+        Args:
+            context: of the execution.
+            statement: as it went to the driver.
+            cursor: of the driver; its rows are still to come.
+            duration_ns: of the driver's execute.
+            parameter_sets: of the driver's ``executemany``; None where that was not used.
         """
-        if IGNORE in context.execution_options:
-            return False
+        streamed = False
+        try:
+            shape = getattr(context.compiled, "_sa_perf_shape", None)
+            if shape is None or shape.recorder is not self:
+                shape = self.shape_of(context, statement)
+            if shape is None or IGNORE in context.execution_options:
+                return
+            if parameter_sets is not None:
+                self._executed_many(shape, context, cursor, duration_ns, parameter_sets)
+            else:
+                streamed = self._executed(shape, context, cursor, duration_ns)
+        except Exception as error:
+            self.faults.note("execution", error)
+        if streamed:
+            self._open_stream(context, cursor)
+
+    def _executed(
+        self, shape: Shape, context: Context, cursor: DBAPICursor, duration_ns: int
+    ) -> bool:
+        """Returns whether the result is streamed: then `_open_stream` has to follow."""
         if shape.many and context.execute_style is _INSERTMANYVALUES:
             self._batch(shape, context, duration_ns)
             return False
@@ -166,11 +190,7 @@ class Recorder:
         if len(self.pending) >= BATCH:
             self.fold()
 
-    def open_stream(
-        self,
-        context: Context,
-        cursor: DBAPICursor,
-    ) -> None:
+    def _open_stream(self, context: Context, cursor: DBAPICursor) -> None:
         """Buffer the first row of a streamed result, as SQLAlchemy would do a moment later.
 
         Raises:
@@ -181,7 +201,7 @@ class Recorder:
         stream.context = context
         context.cursor_fetch_strategy = stream
 
-    def executed_many(
+    def _executed_many(
         self,
         shape: Shape,
         context: Context,
@@ -189,10 +209,6 @@ class Recorder:
         duration_ns: int,
         parameter_sets: int,
     ) -> None:
-        """Take note of a driver's ``executemany`` that succeeded."""
-        options = context.execution_options
-        if options and IGNORE in options:
-            return
         self._whole(shape, context, cursor.rowcount, duration_ns)
         self._statistics.count_batches(
             shape.aggregate, style="executemany", executions=1, parameter_sets=parameter_sets
