@@ -1,6 +1,6 @@
-"""``sa-perf``: see what a snapshot holds, from another process than the application.
+"""``sa-perf``: see what a snapshot holds, without the application.
 
-One file a command. Exit codes: 0 fine, 1 findings (where asked for) or nothing found, 2 wrong usage
+One file a command; each reads a snapshot, for it runs in another process. Exit codes: 0 fine, 1 findings (where asked for) or nothing found, 2 wrong usage
 or unreadable input.
 """
 
@@ -23,8 +23,8 @@ def main() -> None:
     """Find slow queries, why they are slow and what to do.
 
     top, slow, explain and report read a snapshot: from a file that the application writes
-    (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one. To see all of
-    it on real data first, run: sa-perf demo
+    (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one. To see all
+    of it on real data first, run: sa-perf demo
     """
 
 

@@ -1,4 +1,4 @@
-"""One bounded HTTP request: http and https only, a time limit, a size limit, careful redirects.
+"""One HTTP request with a time limit, a size limit, careful redirects.
 
 `urllib` alone would follow a redirect with the caller's ``Authorization`` header to any host, wait
 for a name server without limit, and read files for ``file:``.
@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.message import Message
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -54,7 +53,7 @@ def download(
 
     Args:
         url: http or https, without user and password.
-        headers: sent with the request; on a redirect to another host all but ``Accept`` stay behind.
+        headers: sent with the request; a redirect to another host gets none but ``Accept``.
         timeout_seconds: for everything, name look-up included, > 0.
         max_bytes: of the body, >= 1.
 
@@ -108,7 +107,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         fp: IO[bytes],
         code: int,
         msg: str,
-        headers: Message,
+        headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
         before, after = urlsplit(req.full_url), urlsplit(newurl)

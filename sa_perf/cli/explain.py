@@ -40,15 +40,15 @@ def explain(
     database = chosen_database(database, [one.label for one in snapshot.databases])
     whole = _meant(snapshot, fingerprint.strip().lower(), database)
     if output.as_json:
-        output.print_document("explain", snapshot, {"rows": [_row(snapshot, whole, database)]})
+        output.print_rows("explain", snapshot, [_row(snapshot, whole, database)], matching=1)
     else:
         from sa_perf.cli.explained import explained
 
         output.print(*explained(snapshot, whole, database))
-    exit_when_found(findings_of(snapshot, whole), fail_on)
+    exit_when_found(_findings_of(snapshot, whole), fail_on)
 
 
-def findings_of(snapshot: Snapshot, fingerprint: str) -> tuple[Finding, ...]:
+def _findings_of(snapshot: Snapshot, fingerprint: str) -> tuple[Finding, ...]:
     """Findings about one query, worst first."""
     return tuple(one for one in snapshot.findings if one.fingerprint == fingerprint)
 
@@ -105,6 +105,6 @@ def _row(snapshot: Snapshot, fingerprint: str, database: str | None) -> dict[str
         "fingerprint": fingerprint,
         "queries": [query_row(query, snapshot.total_seconds) for query in here],
         "plans": [row(one) for one in plans],
-        "findings": [row(one) for one in findings_of(snapshot, fingerprint)],
+        "findings": [row(one) for one in _findings_of(snapshot, fingerprint)],
         "slow": [row(one) for one in slow],
     }

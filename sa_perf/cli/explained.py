@@ -11,10 +11,12 @@ from rich.text import Text
 
 from sa_perf.cli import tables
 from sa_perf.cli.plain_text import clauses, one_line
-from sa_perf.cli.units import count, duration, moment, percent
+from sa_perf.cli.query_facts import query_facts
+from sa_perf.cli.units import count, duration, moment
 from sa_perf.finding import Finding
+from sa_perf.plans.render import render_plan
+from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.slow_log import SlowExecution
-from sa_perf.queries.statistics import QueryStats
 from sa_perf.snapshot import Snapshot
 
 __all__ = ["explained"]
@@ -43,7 +45,8 @@ def explained(
         if one.fingerprint == fingerprint and database in {None, one.database}
     ]
     yield Text(f"Query {one_line(fingerprint)}", "bold")
-    statement = next((one.statement for one in (*here, *slow)), None)
+    statements = [query.statement for query in here] + [one.statement for one in slow]
+    statement = next(iter(statements), None)
     if statement is not None:
         yield _highlighted(statement)
     for query in here:
@@ -65,29 +68,8 @@ def _highlighted(statement: str) -> RenderableType:
 
 
 def _figures(query: QueryStats, snapshot: Snapshot) -> RenderableType:
-    whole = snapshot.total_seconds
-    share = f" ({percent(query.total_seconds / whole)} of all)" if whole > 0 else ""
-    lines = [
-        ("Calls", f"{count(query.calls)}, {count(query.rows)} rows, {query.kind}"),
-        ("Total", f"{duration(query.total_seconds)}{share}, "
-                  f"fetching {duration(query.fetch_seconds)} of it"),
-        ("Mean", f"{duration(query.mean_seconds)}, deviation {duration(query.stddev_seconds)}"),
-        ("Spread", f"min {duration(query.min_seconds)}, p50 {duration(query.p50_seconds)}, "
-                   f"p95 {duration(query.p95_seconds)}, p99 {duration(query.p99_seconds)}, "
-                   f"max {duration(query.max_seconds)}"),
-        ("Seen", f"{moment(query.first_seen)} to {moment(query.last_seen)}"),
-    ]  # fmt: skip
-    if query.errors:
-        lines.append(("Errors", f"{count(query.errors)}, the last {query.last_error}"))
-    if query.parameter_sets > query.calls:
-        lines.append(
-            ("Batches", f"{count(query.parameter_sets)} parameter sets in "
-                        f"{count(query.executions)} executions")
-        )  # fmt: skip
-    if query.loop_wait_seconds:
-        lines.append(("Loop", f"{duration(query.loop_wait_seconds)} waiting for the event loop"))
     text = Text()
-    for name, words in lines:
+    for name, words in query_facts(query, snapshot):
         text.append(f"  {name:<8}", "dim")
         text.append(f"{one_line(words)}\n")
     text.rstrip()
@@ -106,8 +88,6 @@ def _plans(snapshot: Snapshot, fingerprint: str) -> Iterator[RenderableType]:
         if one.plan is None:
             yield tables.note(f"none: {one.error or 'the database gave none'}")
             continue
-        from sa_perf.plans.render import render_plan
-
         yield render_plan(one.plan)
 
 

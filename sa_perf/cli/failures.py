@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do what it was asked to: one line, one exit code."""
+"""How a command ends that cannot do its work: one line, an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rich console on which nothing that is printed can act on the terminal but rich itself."""
+"""A rich console on which printed text cannot act on the terminal."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["GuardedConsole"]
 
 
 class GuardedConsole(Console):
-    """Makes control characters visible in whatever is rendered.
+    r"""Makes control characters visible in whatever is rendered.
 
     The tables do that themselves, where it counts for the width of a column; this is for what is
     rendered elsewhere, such as plans, and for a cell that was forgotten.
 
     Args:
-        encoding: of where the text will go; what it lacks is written as ``\\u2026``.
+        encoding: of where the text will go; what it lacks is written as ``\u2026``.
         file: the text is put here.
         **settings: of rich's Console.
     """

@@ -14,7 +14,6 @@ from sa_perf.cli.failures import UnreadableInput
 from sa_perf.cli.output import Output
 from sa_perf.cli.source import from_file, from_url
 from sa_perf.errors import SaPerfError
-from sa_perf.snapshot import Snapshot
 
 __all__ = ["chosen_database", "limit_option", "reads_snapshot"]
 
@@ -57,6 +56,8 @@ def reads_snapshot(command: Callable[..., None]) -> Callable[..., None]:
             command(snapshot, output, **own)
         except SaPerfError as error:
             raise UnreadableInput(str(error)) from error
+        except RecursionError as error:
+            raise UnreadableInput("damaged snapshot: a plan is nested too deeply") from error
 
     for option in reversed(_OPTIONS):
         option(run)
@@ -164,8 +165,6 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
         name, value = name.strip().capitalize(), value.strip()
         if not colon or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             # Not shown: it may be a password.
-            raise click.BadParameter(
-                "a header is given as 'Name: value'", param_hint="'--header'"
-            )
+            raise click.BadParameter("a header is given as 'Name: value'", param_hint="'--header'")
         headers[name] = value
     return headers

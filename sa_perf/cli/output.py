@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sa_perf.json_values import encoded
@@ -48,13 +48,21 @@ class Output:
         for renderable in renderables:
             console.print(renderable)
         # Padding up to the width would fold when the text is shown in a narrower window.
-        return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+        lines = [line.rstrip() for line in text.getvalue().split("\n")]
+        kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
+        return "\n".join(kept).rstrip("\n") + "\n"
 
-    def print_document(
-        self, command: str, snapshot: Snapshot, content: Mapping[str, JSONValue]
+    def print_rows(
+        self,
+        command: str,
+        snapshot: Snapshot,
+        rows: Sequence[Mapping[str, JSONValue]],
+        *,
+        matching: int,
     ) -> None:
-        """Print the JSON document of a command."""
-        write(document(command, snapshot, content))
+        """Print a command's rows as its JSON document; ``matching`` counts those left out too."""
+        shown: list[JSONValue] = [dict(one) for one in rows]
+        write(document(command, snapshot, {"matching": matching, "rows": shown}))
 
     def _console(self, file: io.StringIO, *, plain: bool) -> Console:
         from sa_perf.cli.guarded_console import GuardedConsole

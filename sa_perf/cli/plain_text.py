@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["clauses", "one_line", "shortened", "visible"]
+__all__ = ["clauses", "one_line", "shortened", "summary_of", "visible"]
 
 # Control, format (direction marks among them), surrogate, line and paragraph separators.
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -23,6 +23,7 @@ _WORDS = re.compile(
     |\w+|[^\w\s]""",
     re.VERBOSE | re.IGNORECASE,
 )
+_TABLE = re.compile(r"""\b(?:FROM|INTO|UPDATE|TABLE)\s+([\w."`\[\]]+)""", re.IGNORECASE)
 _STARTS_A_LINE = re.compile(
     r"(FROM|WHERE|HAVING|LIMIT|OFFSET|UNION|INTERSECT|EXCEPT|VALUES|SET|RETURNING|AND"
     r"|(\w+\s+){0,2}JOIN|(GROUP|ORDER)\s+BY|FOR\s+UPDATE)",
@@ -69,8 +70,8 @@ def shortened(text: str, width: int, *, ellipsis: str = "…") -> str:
     # Cut between words where that costs little.
     head_cut = head.rpartition(" ")[0]
     tail_cut = tail.partition(" ")[2]
-    head = head_cut if len(head_cut) > len(head) * 2 // 3 else head
-    tail = tail_cut if len(tail_cut) > len(tail) * 2 // 3 else tail
+    head = head_cut if len(head_cut) > len(head) // 3 else head
+    tail = tail_cut if len(tail_cut) > len(tail) // 3 else tail
     return f"{head}{gap}{tail}"
 
 
@@ -98,6 +99,15 @@ def clauses(statement: str) -> str:
     return "".join(parts)
 
 
+def summary_of(statement: str, width: int) -> str:
+    """The statement in a few words, such as ``SELECT flights``, of at most ``width`` characters."""
+    line = one_line(statement)
+    verb = line.partition(" ")[0]
+    table = _TABLE.search(line)
+    text = f"{verb} {table[1]}" if table else line
+    return text if len(text) <= width else f"{text[: max(1, width - 1)]}…"
+
+
 def _shown(match: re.Match[str]) -> str:
     character = match[0]
     if unicodedata.category(character) not in _HARMFUL:
@@ -106,7 +116,7 @@ def _shown(match: re.Match[str]) -> str:
 
 
 def _without_columns(line: str, ellipsis: str) -> str:
-    if not line[:7].upper() == "SELECT ":
+    if line[:7].upper() != "SELECT ":
         return line
     depth = 0
     place = 0

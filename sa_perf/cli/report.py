@@ -1,4 +1,4 @@
-"""``sa-perf report``: everything of a snapshot on one page, as text, JSON or HTML."""
+"""``sa-perf report``: a snapshot on one page, as text, JSON or HTML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, cast
 import click
 
 from sa_perf.cli.failures import UnreadableInput
-from sa_perf.cli.options import limit_option, reads_snapshot
+from sa_perf.cli.options import reads_snapshot
 from sa_perf.cli.output import Output, document, write
 from sa_perf.cli.rows import query_row, row
 from sa_perf.cli.severity import exit_when_found, fail_on_option
@@ -19,6 +19,7 @@ from sa_perf.snapshot import Snapshot
 
 __all__ = ["report"]
 
+_LIMIT, _HTML_LIMIT = 10, 50
 _FORMATS = {".html": "html", ".htm": "html", ".json": "json", ".txt": "text"}
 
 
@@ -36,7 +37,11 @@ _FORMATS = {".html": "html", ".htm": "html", ".json": "json", ".txt": "text"}
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write instead of standard output, whole or not at all.",
 )
-@limit_option(10, "queries, scopes and slow executions each")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    help="How many queries, scopes and slow executions at most; 0 is all. Default: 10, of HTML 50.",
+)
 @fail_on_option
 @reads_snapshot
 def report(
@@ -45,7 +50,7 @@ def report(
     *,
     wanted: Literal["text", "json", "html"] | None,
     target: Path | None,
-    limit: int,
+    limit: int | None,
     fail_on: str,
 ) -> None:
     """Report the whole snapshot: findings first, then what the time went into.
@@ -55,6 +60,8 @@ def report(
     style = _style(wanted, target, output)
     if style == "html" and target is None and output.on_terminal:
         raise click.UsageError("HTML is nothing for a terminal; give --output PATH")
+    if limit is None:
+        limit = _HTML_LIMIT if style == "html" else _LIMIT
     if style == "json":
         text = document("report", snapshot, {"report": _content(snapshot, limit)})
     elif style == "html":

@@ -8,7 +8,7 @@ from sa_perf.json_values import encoded
 
 if TYPE_CHECKING:
     from sa_perf.json_values import JSONValue
-    from sa_perf.queries.statistics import QueryStats
+    from sa_perf.queries.aggregate import QueryStats
 
 __all__ = ["query_row", "row"]
 

@@ -23,10 +23,10 @@ def slow(snapshot: Snapshot, output: Output, *, limit: int) -> None:
     shown = snapshot.slow[: limit or None]
     if output.as_json:
         rows = [row(one) for one in shown]
-        output.print_document("slow", snapshot, {"matching": len(snapshot.slow), "rows": rows})
+        output.print_rows("slow", snapshot, rows, matching=len(snapshot.slow))
         return
     from sa_perf.cli import tables
 
-    output.print(tables.heading(snapshot), tables.slow_executions(shown, snapshot))
+    output.print(tables.heading(snapshot), tables.SlowTable(shown, snapshot))
     if len(snapshot.slow) > len(shown):
         output.print(tables.note(f"{len(shown)} of {len(snapshot.slow)}; for all: --limit 0"))

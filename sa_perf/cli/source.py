@@ -1,4 +1,4 @@
-"""Where a command's snapshot comes from: a file, standard input or a URL."""
+"""A command's snapshot: from a file, standard input or a URL."""
 
 from __future__ import annotations
 

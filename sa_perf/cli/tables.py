@@ -1,4 +1,4 @@
-"""Tables for a terminal: queries, slow executions, scopes; as wide as there is room for."""
+"""Tables for a terminal, as wide as there is room for."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from rich.text import Text
 from sa_perf.cli.plain_text import one_line, shortened
 from sa_perf.cli.units import count, duration, moment, percent
 from sa_perf.finding import Finding
+from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
-from sa_perf.queries.statistics import QueryStats
 from sa_perf.snapshot import Snapshot
 
 __all__ = [
-    "Statement", "findings", "heading", "note", "plain_table", "queries", "scopes", "section",
-    "slow_executions",
+    "QueryTable", "SlowTable", "Statement", "findings", "heading", "note", "scopes", "section",
 ]  # fmt: skip
 
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 _FINGERPRINT_CHARACTERS = 8
 _WIDE, _VERY_WIDE = 100, 140
 _NARROW = 60
+_CRAMPED = 50
+_WASTED = 8
+_MANY_REPEATS = 10
 
 #: Column of the table of queries -> its heading.
 _COLUMNS = {
@@ -59,8 +61,9 @@ class Statement:
         self.style = style
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = self.lines + (self.lines > 1 and options.max_width < _CRAMPED)
         # Wrapping at words wastes some of each line but the last.
-        room = options.max_width * self.lines - 10 * (self.lines - 1)
+        room = (options.max_width - _WASTED) * (lines - 1) + options.max_width
         ellipsis = "…" if console.encoding.startswith("utf") else "..."
         room = max(room, options.max_width)
         yield Text(shortened(self.text, room, ellipsis=ellipsis), self.style, overflow="fold")
@@ -70,16 +73,18 @@ class Statement:
 
 
 def heading(snapshot: Snapshot) -> RenderableType:
-    """Whose snapshot it is, since when, and the sums, on two lines."""
+    """Whose snapshot it is, since when, and the sums, in a few words."""
     name = snapshot.service or "application"
     first = Text(one_line(f"{name} on {snapshot.host}, process {snapshot.pid}"), "bold")
     length = (snapshot.taken_at - snapshot.started_at).total_seconds()
     second = Text(
         f"{moment(snapshot.taken_at)}, recorded for {duration(length)}: "
         f"{_of(snapshot.calls, 'execution')} of {_of(len(snapshot.queries), 'query', 'queries')}, "
-        f"{duration(snapshot.total_seconds)} in the database, {_of(snapshot.errors, 'error')}",
+        f"{duration(snapshot.total_seconds)} in the database",
         "dim",
     )
+    if snapshot.errors:
+        second.append(f", {_of(snapshot.errors, 'error')}", "red")
     return Group(first, second)
 
 
@@ -93,7 +98,7 @@ def note(text: str) -> RenderableType:
     return Text(one_line(text), "dim")
 
 
-def plain_table(*names: str, left: Iterable[str] = ()) -> Table:
+def _table(*names: str, left: Iterable[str] = ()) -> Table:
     """A table without side lines; all columns but ``left`` hold numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
     texts = set(left)
@@ -115,7 +120,7 @@ class _Responsive:
         raise NotImplementedError
 
 
-class queries(_Responsive):  # noqa: N801  # reads as a function, like the other tables
+class QueryTable(_Responsive):
     """The table of ``sa-perf top``.
 
     Args:
@@ -137,7 +142,7 @@ class queries(_Responsive):  # noqa: N801  # reads as a function, like the other
         names = self._columns(width)
         headings = [_COLUMNS[name] for name in names]
         share = width >= _WIDE
-        table = plain_table(
+        table = _table(
             "Query", *(("Share",) if share else ()), *headings, "Statement",
             left=("Query", "Statement"),
         )  # fmt: skip
@@ -181,7 +186,7 @@ class queries(_Responsive):  # noqa: N801  # reads as a function, like the other
         return Group(statement, Text(one_line(query.database), "dim"))
 
 
-class slow_executions(_Responsive):  # noqa: N801  # as queries
+class SlowTable(_Responsive):
     """The table of ``sa-perf slow``.
 
     Args:
@@ -198,7 +203,7 @@ class slow_executions(_Responsive):  # noqa: N801  # as queries
         if not self._shown:
             return note(f"no execution took {duration(self._threshold)} or longer")
         wide = width >= _WIDE
-        table = plain_table(
+        table = _table(
             "Time (UTC)", "Duration", *(("Fetch",) if wide else ()), "Rows", "What and where",
             left=("Time (UTC)", "What and where"),
         )  # fmt: skip
@@ -223,7 +228,7 @@ def scopes(shown: Sequence[ScopeStats], statements: dict[str, str]) -> Renderabl
         shown: in their order.
         statements: by fingerprint.
     """
-    table = plain_table(
+    table = _table(
         "Runs", "Statements/run", "Database/run", "Total/run", "Scope and what it repeats",
         left=("Scope and what it repeats",),
     )  # fmt: skip
@@ -233,7 +238,8 @@ def scopes(shown: Sequence[ScopeStats], statements: dict[str, str]) -> Renderabl
         for repeat in one.repeats[:2]:
             times = f"up to {count(repeat.max_calls)} in one run: "
             statement = statements.get(repeat.fingerprint, repeat.fingerprint)
-            what.append(Statement(times + statement, lines=1, style="yellow"))
+            style = "yellow" if repeat.calls >= _MANY_REPEATS * runs else "dim"
+            what.append(Statement(times + statement, lines=1, style=style))
         table.add_row(
             count(one.runs),
             count(round(one.statements / runs, 1)),

@@ -9,7 +9,7 @@ import click
 from sa_perf.cli.options import chosen_database, limit_option, reads_snapshot
 from sa_perf.cli.output import Output
 from sa_perf.cli.rows import query_row
-from sa_perf.queries.statistics import QueryStats
+from sa_perf.queries.aggregate import QueryStats
 from sa_perf.snapshot import Snapshot
 
 __all__ = ["KINDS", "ORDERS", "top"]
@@ -81,11 +81,11 @@ def top(
     shown = found[: limit or None]
     if output.as_json:
         rows = [query_row(query, snapshot.total_seconds) for query in shown]
-        output.print_document("top", snapshot, {"by": by, "matching": len(found), "rows": rows})
+        output.print_rows("top", snapshot, rows, matching=len(found))
         return
     from sa_perf.cli import tables
 
-    output.print(tables.heading(snapshot), tables.queries(shown, snapshot, by=by))
+    output.print(tables.heading(snapshot), tables.QueryTable(shown, snapshot, by=by))
     if len(found) > len(shown):
         output.print(tables.note(f"{len(shown)} of {len(found)}; for all: --limit 0"))
     if shown:

@@ -33,7 +33,11 @@ def duration(seconds: float) -> str:
     ):
         if whole < size * 60 or large == "d" or (large == "h" and whole < _DAY):
             rest = whole % size // part
-            return f"{whole // size:,} {large} {rest} {small}" if rest else f"{whole // size:,} {large}"
+            return (
+                f"{whole // size:,} {large} {rest} {small}"
+                if rest
+                else f"{whole // size:,} {large}"
+            )
     raise AssertionError(seconds)  # pragma: no cover - the last row takes everything
 
 

@@ -1,0 +1,180 @@
+"""The report's charts: their numbers, and the table beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sa_perf.cli.html_text import escaped, table
+from sa_perf.cli.latency_bins import Bin, latency_bins
+from sa_perf.cli.plain_text import one_line, summary_of
+from sa_perf.cli.units import count, duration, percent
+from sa_perf.queries.aggregate import QueryStats
+from sa_perf.queries.histogram import Histogram
+from sa_perf.queries.scope_statistics import ScopeStats
+from sa_perf.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from sa_perf.json_values import JSONValue
+
+__all__ = ["SHORT_FINGERPRINT", "all_durations", "chart_data", "charts"]
+
+#: Characters of a fingerprint that are shown where there is little room.
+SHORT_FINGERPRINT = 8
+_CHARTED = 10
+_NAME_CHARACTERS = 28
+_ALL = "All queries"
+
+
+def charts(snapshot: Snapshot) -> str:
+    """All charts as HTML."""
+    if not snapshot.queries:
+        return '<p class="card">No statement has been recorded.</p>'
+    return _queries(snapshot) + _latency(snapshot) + _scopes(snapshot)
+
+
+def chart_data(snapshot: Snapshot) -> JSONValue:
+    """What the page's script draws; the same numbers as in the tables."""
+    top = snapshot.top_queries(_CHARTED)
+    return {
+        "queries": [
+            {
+                "short": _short(query.fingerprint),
+                "name": summary_of(query.statement, _NAME_CHARACTERS),
+                "seconds": query.total_seconds,
+            }
+            for query in top
+        ],
+        "latency": [
+            {
+                "name": name,
+                "bins": [
+                    {"label": one.label, "count": one.count, "share": one.share} for one in bins
+                ],
+            }
+            for name, bins in _latencies(snapshot)
+        ],
+        "scopes": [
+            {
+                "short": _cut(one_line(scope.name)),
+                "name": one_line(scope.name),
+                "database": scope.database_seconds,
+                "elsewhere": max(0.0, scope.total_seconds - scope.database_seconds),
+            }
+            for scope in snapshot.scopes[:_CHARTED]
+        ],
+    }
+
+
+def all_durations(snapshot: Snapshot) -> Histogram:
+    """The durations of every query together."""
+    together = Histogram()
+    for query in snapshot.queries:
+        together.merge(query.histogram)
+    return together
+
+
+def _queries(snapshot: Snapshot) -> str:
+    whole = snapshot.total_seconds
+    rows = [
+        (
+            _link(query.fingerprint),
+            escaped(summary_of(query.statement, 2 * _NAME_CHARACTERS)),
+            duration(query.total_seconds),
+            percent(query.total_seconds / whole if whole > 0 else 0.0),
+            count(query.calls),
+        )
+        for query in snapshot.top_queries(_CHARTED)
+    ]
+    headings = [("Query", "key"), ("What", "text"), ("Time", ""), ("Share", ""), ("Calls", "")]
+    return _figure(
+        "Database time by query",
+        "queries-chart",
+        table(
+            headings, rows, caption=f"The {len(rows)} with most time", identifier="queries-table"
+        ),
+    )
+
+
+def _latency(snapshot: Snapshot) -> str:
+    latencies = _latencies(snapshot)
+    options = "".join(f"<option>{escaped(name)}</option>" for name, _ in latencies)
+    name, bins = latencies[0]
+    rows = [(escaped(one.label), count(one.count), one.share) for one in bins]
+    headings = [("Duration", "key"), ("Executions", ""), ("Share", "")]
+    return _figure(
+        "How long executions take",
+        "latency-chart",
+        table(headings, rows, caption=name, identifier="latency-table"),
+        above=f'<p class="choice"><label for="latency-of">Of </label>'
+        f'<select id="latency-of" autocomplete="off">{options}</select></p>',
+    )
+
+
+def _scopes(snapshot: Snapshot) -> str:
+    if not snapshot.scopes:
+        return ""
+    statements = {query.fingerprint: query.statement for query in snapshot.queries}
+    rows = [_scope_row(scope, statements) for scope in snapshot.scopes[:_CHARTED]]
+    headings = [
+        ("Scope", "text"), ("Runs", ""), ("Statements", ""), ("Database", ""), ("Whole", ""),
+    ]  # fmt: skip
+    return _figure(
+        "Time by scope",
+        "scopes-chart",
+        table(headings, rows, caption="Of one run, on average", identifier="scopes-table"),
+    )
+
+
+def _scope_row(scope: ScopeStats, statements: dict[str, str]) -> Sequence[str]:
+    runs = max(scope.runs, 1)
+    repeats = "".join(
+        f'<br><span class="soft">{count(repeat.max_calls)} times in one run: '
+        f"{escaped(summary_of(statements.get(repeat.fingerprint, ''), _NAME_CHARACTERS))} "
+        f"{_link(repeat.fingerprint)}</span>"
+        for repeat in scope.repeats[:2]
+    )
+    return (
+        escaped(scope.name) + repeats,
+        count(scope.runs),
+        count(round(scope.statements / runs, 1)),
+        duration(scope.database_seconds / runs),
+        duration(scope.total_seconds / runs),
+    )
+
+
+def _latencies(snapshot: Snapshot) -> list[tuple[str, tuple[Bin, ...]]]:
+    """Name and bins of what may be chosen: all queries together, then the top ones."""
+    return [
+        (_ALL, latency_bins(all_durations(snapshot))),
+        *(
+            (_name(query), latency_bins(query.histogram))
+            for query in snapshot.top_queries(_CHARTED)
+        ),
+    ]
+
+
+def _figure(title: str, chart: str, text: str, *, above: str = "") -> str:
+    return (
+        f'<figure class="card"><figcaption>{escaped(title)}</figcaption>{above}'
+        # The canvas says nothing to who cannot see it; the table beside it does.
+        f'<div class="chart"><canvas id="{chart}" aria-hidden="true"></canvas></div>\n'
+        f"{text}</figure>\n"
+    )
+
+
+def _link(fingerprint: str) -> str:
+    return f'<a href="#query-{escaped(fingerprint)}">{escaped(_short(fingerprint))}</a>'
+
+
+def _name(query: QueryStats) -> str:
+    summary = summary_of(query.statement, _NAME_CHARACTERS)
+    return f"{summary} ({_short(query.fingerprint)})"
+
+
+def _short(fingerprint: str) -> str:
+    return one_line(fingerprint)[:SHORT_FINGERPRINT]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _NAME_CHARACTERS else f"{text[: _NAME_CHARACTERS - 1]}…"
