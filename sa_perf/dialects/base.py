@@ -150,10 +150,6 @@ class Dialect:
         """Whether only this open connection sees its database. Sends one statement at most."""
         return False
 
-    def plain_connection(self, dbapi_connection: DBAPIConnection) -> DBAPIConnection:
-        """The connection to use where no event loop may be waited for."""
-        return dbapi_connection
-
     def is_application_statement(self, statement: str) -> bool:
         """Whether a statement is the application's own business.
 

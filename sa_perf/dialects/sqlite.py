@@ -104,18 +104,8 @@ class SQLite(Dialect):
 
     def is_private(self, dbapi_connection: DBAPIConnection) -> bool:
         """Whether the main database has no file. Runs one PRAGMA, which takes no lock."""
-        rows = fetch(self.plain_connection(dbapi_connection), "PRAGMA database_list")
+        rows = fetch(dbapi_connection, "PRAGMA database_list")
         return not any(row[1] == "main" and row[2] for row in rows)
-
-    def plain_connection(self, dbapi_connection: DBAPIConnection) -> DBAPIConnection:
-        """The connection of the standard library below one of aiosqlite.
-
-        SQLAlchemy opens an in-memory database for use by any thread, so this one can be used where
-        no event loop may be waited for.
-        """
-        asynchronous = getattr(dbapi_connection, "driver_connection", None)
-        found: DBAPIConnection | None = getattr(asynchronous, "_conn", None)
-        return dbapi_connection if found is None else found
 
     def begin_session(self, dbapi_connection: DBAPIConnection, timeout_seconds: float) -> None:
         """Wait for locks no longer than that, and change nothing."""

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from sqlalchemy.exc import InvalidRequestError
+
 from sa_perf.dialects import DBAPIConnection, Dialect, Plan, TableFacts, dialect_for
 from sa_perf.errors import ExplainRefused
-from sa_perf.plans.offers import on_own_connection, tables_of
+from sa_perf.plans.offers import may_wait, on_own_connection, tables_of
 from sa_perf.plans.reads_only import require_read
 
 if TYPE_CHECKING:
@@ -122,8 +124,6 @@ def _engine_of(bind: Bind, statement: Statement) -> tuple[Engine, Connection | N
 
 def _compiled(statement: Statement, engine: Engine) -> tuple[str, object]:
     """The text and the parameters that the driver would be given; None if values are missing."""
-    from sqlalchemy.exc import InvalidRequestError
-
     if isinstance(statement, str):
         return statement, None
     clause = getattr(statement, "statement", statement)
@@ -183,11 +183,16 @@ def _asked_here(
 ) -> bool:
     """Ask on the connection that alone sees the database; False if any connection sees it."""
     dialect = dialect_for(engine)
+    if engine.dialect.is_async and dialect.is_in_memory(engine.url) and not may_wait(engine):
+        raise ExplainRefused(
+            "only the session's own connection sees this database; call: "
+            "await session.run_sync(lambda s: explain(statement, s))"
+        )
     if connection is not None:
         dbapi_connection = connection.connection.dbapi_connection
         if dbapi_connection is None or not _is_private(dialect, dbapi_connection, engine):
             return False
-        ask(dialect.plain_connection(dbapi_connection))
+        ask(dbapi_connection)  # type: ignore[arg-type]  # SQLAlchemy's protocol is wider
         return True
     if not dialect.is_in_memory(engine.url):
         return False
@@ -195,13 +200,15 @@ def _asked_here(
     try:
         if raw.dbapi_connection is None or not _is_private(dialect, raw.dbapi_connection, engine):
             return False
-        ask(dialect.plain_connection(raw.dbapi_connection))
+        ask(raw.dbapi_connection)  # type: ignore[arg-type]  # likewise
         return True
     finally:
         raw.close()
 
 
 def _is_private(dialect: Dialect, dbapi_connection: object, engine: Engine) -> bool:
+    if engine.dialect.is_async:
+        return dialect.is_in_memory(engine.url)
     try:
         return dialect.is_private(dbapi_connection)  # type: ignore[arg-type]  # a driver's own
     except Exception:  # bound to another thread: the URL's word stands

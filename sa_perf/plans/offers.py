@@ -19,9 +19,18 @@ from sa_perf.finding import Finding
 if TYPE_CHECKING:
     from sqlalchemy import Engine, PoolProxiedConnection
 
-__all__ = ["Offer", "on_own_connection", "prepare", "tables_of", "words_for"]
+__all__ = [
+    "Offer",
+    "may_wait",
+    "on_own_connection",
+    "prepare",
+    "start_task",
+    "tables_of",
+    "words_for",
+]
 
 _LOGGER = logging.getLogger("sa_perf")
+_tasks: set[object] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +120,48 @@ def prepare(
         _LOGGER.debug("no facts about %s", tables, exc_info=True)
         facts = {}
     return replace(offer, plan=plan, facts=facts)
+
+
+def may_wait(engine: Engine) -> bool:
+    """Whether a connection of this engine can be used right here.
+
+    One of an asynchronous driver can be only where SQLAlchemy waits for it on an event loop.
+    """
+    if not engine.dialect.is_async:
+        return True
+    from sqlalchemy.util.concurrency import in_greenlet
+
+    return in_greenlet()
+
+
+def start_task(
+    work: Callable[[], Offer],
+    done: Callable[[Offer], object],
+    failed: Callable[[BaseException], None],
+) -> None:
+    """Do some work on an asynchronous connection as a task of the event loop that runs here.
+
+    The connection belongs to that loop, so no other thread can use it.
+
+    Raises:
+        RuntimeError: no event loop runs.
+    """
+    import asyncio
+
+    from sqlalchemy.util import greenlet_spawn
+
+    async def run() -> None:
+        try:
+            done(await greenlet_spawn(work))
+        except BaseException as error:  # the task may be cancelled with its loop
+            failed(error)
+            if not isinstance(error, Exception):
+                raise
+
+    task = asyncio.get_running_loop().create_task(run())
+    # The loop itself holds its tasks weakly.
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 def tables_of(dialect: Dialect, plan: Plan, statement: str) -> list[str]:

@@ -18,12 +18,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects import DBAPIConnection, Dialect, Plan, dialect_for
 from sa_perf.errors import ExplainError, ExplainRefused, SaPerfError, UnsupportedDatabase
 from sa_perf.finding import Finding
-from sa_perf.plans.offers import Offer, on_own_connection, prepare, words_for
+from sa_perf.plans.offers import (
+    Offer,
+    may_wait,
+    on_own_connection,
+    prepare,
+    start_task,
+    words_for,
+)
 from sa_perf.plans.results import ExplainedStatement, SamplerHealth
 from sa_perf.plans.worker import Turn, Worker
 
@@ -217,10 +225,14 @@ class PlanSampler:
             while len(self._known) > self._results_size:
                 self._known.popitem(last=False)
         try:
-            offer = self._asked_here(offer, dbapi_connection)
+            prepared = self._asked_here(offer, dbapi_connection)
         except Exception as error:
             self._fail(offer, error)
             return True
+        # None: a task of the application's event loop goes on with it.
+        return prepared is None or self._put(prepared, before)
+
+    def _put(self, offer: Offer, before: _Known | None = None) -> bool:
         if self._worker.put(offer):
             return True
         with self._lock:
@@ -231,7 +243,7 @@ class PlanSampler:
                 self._known[offer.fingerprint] = before
         return False
 
-    def _asked_here(self, offer: Offer, dbapi_connection: object | None) -> Offer:
+    def _asked_here(self, offer: Offer, dbapi_connection: object | None) -> Offer | None:
         """Ask at once where a connection of our own would see another database."""
         engine = self._alive_engine()
         dialect = dialect_for(engine)
@@ -242,14 +254,22 @@ class PlanSampler:
                 raise ExplainError("the database lives in memory and its connection is gone")
             return offer
         connection: DBAPIConnection = dbapi_connection  # type: ignore[assignment]  # a driver's
-        # A closed connection, or one of another thread, does not answer: the URL's word stands.
-        with contextlib.suppress(Exception):
-            private = dialect.is_private(connection)
+        if not engine.dialect.is_async:
+            # A closed connection does not answer: the URL's word stands.
+            with contextlib.suppress(Exception):
+                private = dialect.is_private(connection)
         if not private:
             return offer
+        work = partial(self._prepared, dialect, connection, offer)
+        if may_wait(engine):
+            return work()
+        start_task(work, self._put, partial(self._fail, offer))
+        return None
+
+    def _prepared(self, dialect: Dialect, connection: DBAPIConnection, offer: Offer) -> Offer:
         return prepare(
             dialect,
-            dialect.plain_connection(connection),
+            connection,
             offer,
             timeout_seconds=self._timeout_seconds,
             keep_literals=self._keep_literals,
@@ -291,13 +311,7 @@ class PlanSampler:
         """Explain one offer; False if the connection is of no more use."""
         try:
             if offer.plan is None:
-                offer = prepare(
-                    dialect,
-                    connection,
-                    offer,
-                    timeout_seconds=self._timeout_seconds,
-                    keep_literals=self._keep_literals,
-                )
+                offer = self._prepared(dialect, connection, offer)
         except SaPerfError as error:
             if turn.is_current():
                 self._fail(offer, error)
