@@ -153,9 +153,9 @@ def test_idle_aircraft_are_those_without_a_flight(session: Session) -> None:
 
     assert [row["tail_number"] for row in idle] == plain(
         session,
-        "SELECT tail_number FROM planes p WHERE NOT EXISTS (SELECT 1 FROM flights f"
-        " WHERE f.tail_number = p.tail_number AND f.scheduled_departure >= '2013-01-07'"
-        " AND f.scheduled_departure < '2013-01-14') ORDER BY tail_number",
+        "SELECT tail_number FROM planes EXCEPT SELECT tail_number FROM flights"
+        " WHERE scheduled_departure >= '2013-01-07' AND scheduled_departure < '2013-01-14'"
+        " ORDER BY tail_number",
     )
     assert idle
 

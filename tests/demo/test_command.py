@@ -17,12 +17,18 @@ TWO_DAYS = ["--days", "2", "--slow-seconds", "0"]
 
 
 def test_report_is_printed_without_colours_where_there_is_no_terminal(tmp_path: Path) -> None:
-    result = CliRunner().invoke(demo, [*TWO_DAYS, "--directory", str(tmp_path)])
+    folder, snapshot = tmp_path / "databases", tmp_path / "snapshot.json"
+    folder.mkdir()
+    result = CliRunner().invoke(
+        demo, [*TWO_DAYS, "--directory", str(folder), "--snapshot", str(snapshot)]
+    )
 
     assert result.exit_code == 0, result.output
     assert "The same requests before and after" in result.output
+    assert f"sa-perf top --file {snapshot}" in result.output
     assert "\x1b" not in result.output
-    assert list(tmp_path.iterdir()) == []
+    assert json.loads(snapshot.read_text(encoding="utf-8"))["schema"] == 1
+    assert list(folder.iterdir()) == []
 
 
 def test_json_is_the_only_thing_on_standard_output(tmp_path: Path) -> None:
@@ -39,6 +45,7 @@ def test_json_is_the_only_thing_on_standard_output(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.exhaustive
 def test_colours_are_left_out_for_no_color(tmp_path: Path) -> None:
     # FORCE_COLOR makes rich take the pipe for a terminal.
     environment = {**os.environ, "FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "100"}
@@ -97,15 +104,6 @@ def test_bad_arguments_are_refused_before_anything_is_loaded(
 
     assert result.exit_code == 2
     assert message in result.output
-
-
-def test_snapshot_is_named_with_the_command_that_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "snapshot.json"
-
-    result = CliRunner().invoke(demo, [*TWO_DAYS, "--snapshot", str(path)])
-
-    assert f"sa-perf top --file {path}" in result.output
-    assert json.loads(path.read_text(encoding="utf-8"))["schema"] == 1
 
 
 def test_snapshot_that_cannot_be_written_is_one_line_and_removes_the_database(

@@ -44,6 +44,7 @@ def test_licence_lies_beside_the_data() -> None:
     assert "CC0 1.0 Universal" in (DATA / "LICENSE").read_text(encoding="utf-8")
 
 
+@pytest.mark.exhaustive
 def test_whole_year_fills_a_database_in_one_transaction(sqlite_url: str) -> None:
     engine = create_engine(sqlite_url)
     parts: list[int] = []

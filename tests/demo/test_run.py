@@ -147,7 +147,7 @@ def test_database_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     assert Path(report.directory).parent == tmp_path
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
 def test_interrupted_run_removes_its_database(
     interruption: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,3 +161,15 @@ def test_interrupted_run_removes_its_database(
         run(Options(days=1, directory=tmp_path), console=SILENT)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.exhaustive
+def test_whole_year_finds_and_mends_every_fault(tmp_path: Path) -> None:
+    report = run(Options(directory=tmp_path, slow_seconds=0.0), console=SILENT)
+
+    assert report.tables["flights"] == 336_776
+    assert {one.route for one in report.comparisons} >= {
+        *("GET /aircraft/{tail}", "GET /aircraft/idle", "GET /delays/{month}"),
+        *("GET /flights", "GET /flights/pages/{page}"),
+    }
+    assert [one.route for one in report.comparisons if not one.same_rows] == ["GET /aircraft/idle"]
