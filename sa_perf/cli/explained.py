@@ -84,7 +84,7 @@ def _plans(snapshot: Snapshot, fingerprint: str) -> Iterator[RenderableType]:
             f"none: no execution took {duration(snapshot.slow_seconds)}, or explaining is off"
         )
     for one in plans:
-        yield tables.section(f"Plan of {moment(one.explained_at)}")
+        yield tables.section(f"Plan, asked for at {moment(one.explained_at)}")
         if one.plan is None:
             yield tables.note(f"none: {one.error or 'the database gave none'}")
             continue
@@ -116,13 +116,13 @@ def _slow(slow: list[SlowExecution], snapshot: Snapshot) -> Iterator[RenderableT
     for one in slow[:_SLOW_SHOWN]:
         place = f", {one_line(str(one.call_site))}" if one.call_site else ""
         scope = f", in {one_line(' < '.join(one.scope))}" if one.scope else ""
-        yield Text(
-            f"  {moment(one.ended_at)}  {duration(one.duration_seconds)}, "
-            f"{count(one.rows)} rows{place}{scope}"
-        )
+        line = f"{moment(one.ended_at)}  {duration(one.duration_seconds)}, {count(one.rows)} rows"
+        yield Padding(Text(f"{line}{place}{scope}"), (0, 0, 0, 2))
         if one.parameters:
             yield Padding(
-                tables.Statement(f"with {', '.join(one.parameters)}", lines=1, style="dim"),
+                tables.Statement(
+                    ", ".join(one.parameters), lines=1, prefix="with ", style="dim"
+                ),
                 (0, 0, 0, 4),
             )
     if len(slow) > _SLOW_SHOWN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from sa_perf.cli.latency_bins import Bin, latency_bins
 from sa_perf.cli.plain_text import one_line, summary_of
 from sa_perf.cli.units import count, duration, percent
 from sa_perf.queries.aggregate import QueryStats
-from sa_perf.queries.histogram import Histogram
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.snapshot import Snapshot
 
@@ -66,12 +66,12 @@ def chart_data(snapshot: Snapshot) -> JSONValue:
     }
 
 
-def all_durations(snapshot: Snapshot) -> Histogram:
-    """The durations of every query together."""
-    together = Histogram()
+def all_durations(snapshot: Snapshot) -> list[tuple[int, int]]:
+    """The durations of every query together: (bucket index, count), lowest index first."""
+    together: Counter[int] = Counter()
     for query in snapshot.queries:
-        together.merge(query.histogram)
-    return together
+        together.update(dict(query.histogram.items()))
+    return sorted(together.items())
 
 
 def _queries(snapshot: Snapshot) -> str:
@@ -148,7 +148,7 @@ def _latencies(snapshot: Snapshot) -> list[tuple[str, tuple[Bin, ...]]]:
     return [
         (_ALL, latency_bins(all_durations(snapshot))),
         *(
-            (_name(query), latency_bins(query.histogram))
+            (_name(query), latency_bins(query.histogram.items()))
             for query in snapshot.top_queries(_CHARTED)
         ),
     ]

@@ -106,7 +106,7 @@ def _details(query: QueryStats, snapshot: Snapshot, number: int) -> str:
     if slow:
         items = "".join(f"<li>{_one_slow(one)}</li>" for one in slow[:_SLOW_SHOWN])
         parts.append(f'<h4>Last slow executions</h4><ul class="lines">{items}</ul>')
-    bins = [one for one in latency_bins(query.histogram) if one.count]
+    bins = [one for one in latency_bins(query.histogram.items()) if one.count]
     rows = [(escaped(one.label), count(one.count), one.share) for one in bins]
     headings = [("Duration", "key"), ("Executions", ""), ("Share", "")]
     parts.append(table(headings, rows, caption="How long it takes", identifier=f"bins-{number}"))
@@ -114,7 +114,7 @@ def _details(query: QueryStats, snapshot: Snapshot, number: int) -> str:
 
 
 def _plan(explained: ExplainedStatement) -> str:
-    title = f"<h4>Plan of {moment(explained.explained_at)}</h4>"
+    title = f"<h4>Plan, asked for at {moment(explained.explained_at)}</h4>"
     if explained.plan is None:
         return f"{title}<p>None: {escaped(explained.error or 'the database gave none')}</p>"
     return f'{title}<ul class="plan">{_node(explained.plan.root)}</ul>'

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sa_perf.cli.html_charts import SHORT_FINGERPRINT, all_durations
 from sa_perf.cli.html_text import escaped
+from sa_perf.cli.latency_bins import percentile_seconds
 from sa_perf.cli.summary_lines import (
     database_line,
     health_lines,
@@ -45,8 +46,8 @@ def tiles(snapshot: Snapshot) -> str:
         ("Executions", count(snapshot.calls), rate),
         (
             "p95 of an execution",
-            duration(durations.percentile(0.95) / 1e9),
-            f"p50 {duration(durations.percentile(0.5) / 1e9)}",
+            duration(percentile_seconds(durations, 0.95)),
+            f"p50 {duration(percentile_seconds(durations, 0.5))}",
         ),
         ("Errors", count(snapshot.errors), f"{len(snapshot.slow):,} slow executions kept"),
     )

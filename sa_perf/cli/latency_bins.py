@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sa_perf.cli.units import percent
-from sa_perf.queries.histogram import Histogram, bucket_bounds
+from sa_perf.queries.histogram import bucket_bounds
 
-__all__ = ["Bin", "latency_bins"]
+__all__ = ["Bin", "latency_bins", "percentile_seconds"]
 
 # The series R10 and R5 of ISO 3: ten, and five, round steps from 1 to 10 of about equal ratio.
 _TEN_STEPS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
@@ -46,12 +47,15 @@ class Bin:
         return percent(self.ratio)
 
 
-def latency_bins(histogram: Histogram) -> tuple[Bin, ...]:
-    """The histogram in bins of about equal width on a log axis, shortest first, no gaps.
+def latency_bins(buckets: Iterable[tuple[int, int]]) -> tuple[Bin, ...]:
+    """A histogram in bins of about equal width on a log axis, shortest first, no gaps.
 
     A bucket counts for the bin that its middle lies in.
+
+    Args:
+        buckets: ``Histogram.items()``, lowest index first.
     """
-    items = [(sum(bucket_bounds(index)) / 2e9, count) for index, count in histogram.items()]
+    items = [(sum(bucket_bounds(index)) / 2e9, count) for index, count in buckets]
     if not items:
         return ()
     total = sum(count for _, count in items)
@@ -66,6 +70,21 @@ def latency_bins(histogram: Histogram) -> tuple[Bin, ...]:
         Bin(lower_seconds=lower, upper_seconds=upper, count=count, ratio=count / total)
         for lower, upper, count in zip(bounds, bounds[1:], counts, strict=False)
     )
+
+
+def percentile_seconds(buckets: Iterable[tuple[int, int]], ratio: float) -> float:
+    """Duration that ``ratio`` (0..1) of the counts do not pass; 0.0 where nothing was counted.
+
+    For the sum of many histograms, whose counts may not fit into one `Histogram`.
+    """
+    items = list(buckets)
+    rank = max(1, math.ceil(ratio * sum(count for _, count in items)))
+    seen = 0
+    for index, count in items:
+        seen += count
+        if seen >= rank:
+            return sum(bucket_bounds(index)) / 2e9
+    return 0.0
 
 
 def _bounds(lowest: float, highest: float) -> list[float]:

@@ -52,11 +52,15 @@ class Statement:
     Args:
         text: whole.
         lines: >= 1.
+        prefix: words before it that are kept whole.
         style: rich's.
     """
 
-    def __init__(self, text: str, *, lines: int = 2, style: str = "") -> None:
+    def __init__(
+        self, text: str, *, lines: int = 2, prefix: str = "", style: str = ""
+    ) -> None:
         self.text = one_line(text)
+        self.prefix = prefix
         self.lines = lines
         self.style = style
 
@@ -65,11 +69,13 @@ class Statement:
         # Wrapping at words wastes some of each line but the last.
         room = (options.max_width - _WASTED) * (lines - 1) + options.max_width
         ellipsis = "…" if console.encoding.startswith("utf") else "..."
-        room = max(room, options.max_width)
-        yield Text(shortened(self.text, room, ellipsis=ellipsis), self.style, overflow="fold")
+        room = max(room, options.max_width) - len(self.prefix)
+        text = self.prefix + shortened(self.text, max(room, 1), ellipsis=ellipsis)
+        yield Text(text, self.style, overflow="fold")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(16, options.max_width), min(len(self.text), options.max_width))
+        length = len(self.prefix) + len(self.text)
+        return Measurement(min(16, options.max_width), min(length, options.max_width))
 
 
 def heading(snapshot: Snapshot) -> RenderableType:
@@ -239,7 +245,7 @@ def scopes(shown: Sequence[ScopeStats], statements: dict[str, str]) -> Renderabl
             times = f"up to {count(repeat.max_calls)} in one run: "
             statement = statements.get(repeat.fingerprint, repeat.fingerprint)
             style = "yellow" if repeat.calls >= _MANY_REPEATS * runs else "dim"
-            what.append(Statement(times + statement, lines=1, style=style))
+            what.append(Statement(statement, lines=1, prefix=times, style=style))
         table.add_row(
             count(one.runs),
             count(round(one.statements / runs, 1)),
@@ -274,7 +280,7 @@ def _circumstances(one: SlowExecution) -> Iterable[RenderableType]:
     if one.scope:
         yield Text(f"in {one_line(' < '.join(one.scope))}", "magenta")
     if one.parameters:
-        yield Statement(f"with {', '.join(one.parameters)}", lines=1, style="dim")
+        yield Statement(", ".join(one.parameters), lines=1, prefix="with ", style="dim")
 
 
 def _below(text: Text) -> RenderableType:

@@ -7,11 +7,18 @@ from datetime import datetime, timezone
 
 __all__ = ["count", "duration", "moment", "percent"]
 
+_THREE_DIGITS = 99.95
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+#: Unit, its seconds, up to where it is used; the unit of the rest, its seconds.
+_LONG = (
+    ("min", _MINUTE, _HOUR, "s", 1),
+    ("h", _HOUR, _DAY, "min", _MINUTE),
+    ("d", _DAY, math.inf, "h", _HOUR),
+)
 
 
 def duration(seconds: float) -> str:
-    """A length of time with three digits at most: ``820 µs``, ``1.2 ms``, ``3.4 s``, ``2 min 5 s``.
+    """A length of time in the unit that fits: ``820 µs``, ``1.2 ms``, ``3.4 s``, ``2 min 5 s``.
 
     Args:
         seconds: of any sign; what is not finite gives ``"?"``.
@@ -20,25 +27,17 @@ def duration(seconds: float) -> str:
         return "?"
     if seconds < 0:
         return f"-{duration(-seconds)}"
-    for unit, size in (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+    # Where rounding reaches the next unit, that unit is shown: 1.0 ms, not 1000 µs.
+    for unit, size, end in (("µs", 1e-6, 999.5), ("ms", 1e-3, 999.5), ("s", 1.0, 59.5)):
         value = seconds / size
-        # Where rounding reaches the next unit, that unit is shown: 1.0 ms, not 1000 µs.
-        if round(value) < (_MINUTE if unit == "s" else 1_000):
-            return f"{value:.1f} {unit}" if 0 < value < 99.95 else f"{value:.0f} {unit}"
+        if value < end:
+            return f"{value:.1f} {unit}" if 0 < value < _THREE_DIGITS else f"{value:.0f} {unit}"
     whole = round(seconds)
-    for large, small, size, part in (
-        ("min", "s", _MINUTE, 1),
-        ("h", "min", _HOUR, _MINUTE),
-        ("d", "h", _DAY, _HOUR),
-    ):
-        if whole < size * 60 or large == "d" or (large == "h" and whole < _DAY):
-            rest = whole % size // part
-            return (
-                f"{whole // size:,} {large} {rest} {small}"
-                if rest
-                else f"{whole // size:,} {large}"
-            )
-    raise AssertionError(seconds)  # pragma: no cover - the last row takes everything
+    for large, size, end, small, part in _LONG:
+        if whole < end:
+            break
+    rest = whole % size // part
+    return f"{whole // size:,} {large} {rest} {small}" if rest else f"{whole // size:,} {large}"
 
 
 def count(number: float) -> str:
