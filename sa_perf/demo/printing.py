@@ -122,14 +122,12 @@ def _comparisons(report: Report) -> Iterator[RenderableType]:
         return
     yield _heading("The same requests before and after")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Request", no_wrap=True)
-    table.add_column("Changed", overflow="fold")
+    table.add_column("Request and what was changed", overflow="fold")
     for name in ("Before", "After", "Ratio", "Statements"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in report.comparisons:
         table.add_row(
-            Text(one.route),
-            Text("\n".join([*one.remedies, *_rows_changed(one)])),
+            Text("\n").join([Text(one.route, style="bold"), *map(Text, _changes(one))]),
             _milliseconds(one.before_seconds),
             _milliseconds(one.after_seconds),
             f"{one.speedup_ratio:.1f} x",
@@ -139,10 +137,10 @@ def _comparisons(report: Report) -> Iterator[RenderableType]:
     yield _indented("Before and After are medians of a whole request, Python included.", 2)
 
 
-def _rows_changed(comparison: Comparison) -> tuple[str, ...]:
-    if comparison.same_rows:
-        return ()
-    return (f"rows: {comparison.before_rows:,} -> {comparison.after_rows:,}",)
+def _changes(comparison: Comparison) -> Iterator[str]:
+    yield from comparison.remedies
+    if not comparison.same_rows:
+        yield f"rows: {comparison.before_rows:,} -> {comparison.after_rows:,}"
 
 
 def _closing(report: Report) -> Iterator[RenderableType]:
