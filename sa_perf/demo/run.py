@@ -1,4 +1,4 @@
-"""Runs the demonstration: load, answer requests, find, mend, answer again.
+"""Runs the demonstration: load, answer, find, mend, answer again.
 
 Everything that it tells is measured in the run itself.
 """

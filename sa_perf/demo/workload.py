@@ -1,4 +1,4 @@
-"""The requests of the demonstration: which, how often, with which values.
+"""The demonstration's requests: which, how often, with which values.
 
 The values are drawn from the database with a fixed seed, so that two runs ask the same and a
 mended request can be compared with the faulty one.
