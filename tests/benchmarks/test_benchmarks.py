@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+
+def run(script: str, *arguments: str) -> str:
+    """Standard output of a benchmark; fails with its errors where it does."""
+    finished = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "COLUMNS": "150", "NO_COLOR": "1"},
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_overhead_prints_its_table_and_every_target() -> None:
+    printed = run(
+        "overhead.py", "--quick", "--rounds", "1", "--workloads", "core",
+        "--subjects", "sa_perf;sa_perf cursor_events;sqltap",
+    )  # fmt: skip
+    assert "core: microseconds added per statement" in printed
+    for row in ("bare", "floor", "sa_perf", "sa_perf cursor_events"):
+        assert f"│ {row} " in printed
+    assert "sa_perf, core: at most 0.5 x floor" in printed
+    assert "sa_perf cursor_events, core: at most 1.5 x floor" in printed
+    assert "sa_perf, core: at least 3 x below every peer" in printed
+
+
+def test_overhead_names_the_reason_of_a_peer_without_figures() -> None:
+    arguments = "--quick --json --rounds 1 --workloads core --subjects sqltap"
+    document = json.loads(run("overhead.py", *arguments.split()))
+    measured = document["results"]["core"]
+    assert {"bare", "floor"} <= set(measured)
+    assert ("sqltap" in measured) != bool(document["failures"].get("sqltap"))
+
+
+def test_overhead_refuses_an_unknown_subject() -> None:
+    finished = subprocess.run(
+        [sys.executable, str(HERE / "overhead.py"), "--subjects", "sa-perf"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "unknown subjects ['sa-perf']; subjects are: bare;" in finished.stderr
+
+
+def test_memory_prints_bytes_per_fingerprint_and_the_flood() -> None:
+    printed = run("memory.py", "--quick")
+    for row in ("fingerprint, histogram filled", "repeated execution", "flood: peak"):
+        assert row in printed
+
+
+def test_import_time_prints_the_difference_and_the_heaviest_modules() -> None:
+    printed = run("import_time.py", "--quick")
+    assert "above SQLAlchemy" in printed
+    assert "sa_perf.instrumentation" in printed
+
+
+def test_throughput_counts_every_statement() -> None:
+    readings = json.loads(run("throughput.py", "--quick", "--json"))
+    assert [one["capture"] for one in readings] == ["none", "dialect_events", "cursor_events"]
+    for one in readings[1:]:
+        assert (one["calls"], one["rows"], one["faults"]) == (one["executed"], one["read"], 0)
+        assert one["executed"] == 2_000
+
+
+@pytest.mark.parametrize("sketch", ["sa_perf", "ddsketch", "hdrhistogram"])
+def test_histogram_has_a_row_for_each_sketch(sketch: str, histogram_table: str) -> None:
+    assert sketch in histogram_table
+
+
+@pytest.fixture(scope="module")
+def histogram_table() -> str:
+    return run("histogram.py", "--quick")
