@@ -259,6 +259,32 @@ def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture(
+    scope="session",
+    params=[
+        "sqlite_file",
+        "sqlite_memory",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+    ],
+)
+def shared_db(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """One database of each kind in turn that many tests use: making one for each takes minutes.
+
+    Who uses it sees to its tables, and closes the engines after each test.
+    """
+    if request.param.startswith("sqlite"):
+        file = tmp_path_factory.mktemp("shared") / "test.db"
+        url = "sqlite://" if request.param == "sqlite_memory" else f"sqlite:///{file}"
+        yield from _sqlite(request.param, make_url(url))
+        return
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    with server.database(request.param) as database:
+        yield database
+
+
+@pytest.fixture(
     params=[
         "sqlite_file+aiosqlite",
         "sqlite_memory+aiosqlite",
