@@ -120,9 +120,7 @@ def _slow(slow: list[SlowExecution], snapshot: Snapshot) -> Iterator[RenderableT
         yield Padding(Text(f"{line}{place}{scope}"), (0, 0, 0, 2))
         if one.parameters:
             yield Padding(
-                tables.Statement(
-                    ", ".join(one.parameters), lines=1, prefix="with ", style="dim"
-                ),
+                tables.Statement(", ".join(one.parameters), lines=1, prefix="with ", style="dim"),
                 (0, 0, 0, 4),
             )
     if len(slow) > _SLOW_SHOWN:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sa_perf.cli.html_text import escaped, table
+from sa_perf.cli.html_text import QueryLinks, escaped, short_fingerprint, table
 from sa_perf.cli.latency_bins import Bin, latency_bins
 from sa_perf.cli.plain_text import one_line, summary_of
 from sa_perf.cli.units import count, duration, percent
@@ -17,20 +17,18 @@ from sa_perf.snapshot import Snapshot
 if TYPE_CHECKING:
     from sa_perf.json_values import JSONValue
 
-__all__ = ["SHORT_FINGERPRINT", "all_durations", "chart_data", "charts"]
+__all__ = ["all_durations", "chart_data", "charts"]
 
-#: Characters of a fingerprint that are shown where there is little room.
-SHORT_FINGERPRINT = 8
 _CHARTED = 10
 _NAME_CHARACTERS = 28
 _ALL = "All queries"
 
 
-def charts(snapshot: Snapshot) -> str:
+def charts(snapshot: Snapshot, links: QueryLinks) -> str:
     """All charts as HTML."""
     if not snapshot.queries:
         return '<p class="card">No statement has been recorded.</p>'
-    return _queries(snapshot) + _latency(snapshot) + _scopes(snapshot)
+    return _queries(snapshot, links) + _latency(snapshot) + _scopes(snapshot, links)
 
 
 def chart_data(snapshot: Snapshot) -> JSONValue:
@@ -39,7 +37,7 @@ def chart_data(snapshot: Snapshot) -> JSONValue:
     return {
         "queries": [
             {
-                "short": _short(query.fingerprint),
+                "short": short_fingerprint(query.fingerprint),
                 "name": summary_of(query.statement, _NAME_CHARACTERS),
                 "seconds": query.total_seconds,
             }
@@ -74,11 +72,11 @@ def all_durations(snapshot: Snapshot) -> list[tuple[int, int]]:
     return sorted(together.items())
 
 
-def _queries(snapshot: Snapshot) -> str:
+def _queries(snapshot: Snapshot, links: QueryLinks) -> str:
     whole = snapshot.total_seconds
     rows = [
         (
-            _link(query.fingerprint),
+            links.to(query.fingerprint),
             escaped(summary_of(query.statement, 2 * _NAME_CHARACTERS)),
             duration(query.total_seconds),
             percent(query.total_seconds / whole if whole > 0 else 0.0),
@@ -111,11 +109,11 @@ def _latency(snapshot: Snapshot) -> str:
     )
 
 
-def _scopes(snapshot: Snapshot) -> str:
+def _scopes(snapshot: Snapshot, links: QueryLinks) -> str:
     if not snapshot.scopes:
         return ""
     statements = {query.fingerprint: query.statement for query in snapshot.queries}
-    rows = [_scope_row(scope, statements) for scope in snapshot.scopes[:_CHARTED]]
+    rows = [_scope_row(scope, statements, links) for scope in snapshot.scopes[:_CHARTED]]
     headings = [
         ("Scope", "text"), ("Runs", ""), ("Statements", ""), ("Database", ""), ("Whole", ""),
     ]  # fmt: skip
@@ -126,12 +124,12 @@ def _scopes(snapshot: Snapshot) -> str:
     )
 
 
-def _scope_row(scope: ScopeStats, statements: dict[str, str]) -> Sequence[str]:
+def _scope_row(scope: ScopeStats, statements: dict[str, str], links: QueryLinks) -> Sequence[str]:
     runs = max(scope.runs, 1)
     repeats = "".join(
         f'<br><span class="soft">{count(repeat.max_calls)} times in one run: '
         f"{escaped(summary_of(statements.get(repeat.fingerprint, ''), _NAME_CHARACTERS))} "
-        f"{_link(repeat.fingerprint)}</span>"
+        f"{links.to(repeat.fingerprint)}</span>"
         for repeat in scope.repeats[:2]
     )
     return (
@@ -163,17 +161,9 @@ def _figure(title: str, chart: str, text: str, *, above: str = "") -> str:
     )
 
 
-def _link(fingerprint: str) -> str:
-    return f'<a href="#query-{escaped(fingerprint)}">{escaped(_short(fingerprint))}</a>'
-
-
 def _name(query: QueryStats) -> str:
     summary = summary_of(query.statement, _NAME_CHARACTERS)
-    return f"{summary} ({_short(query.fingerprint)})"
-
-
-def _short(fingerprint: str) -> str:
-    return one_line(fingerprint)[:SHORT_FINGERPRINT]
+    return f"{summary} ({short_fingerprint(query.fingerprint)})"
 
 
 def _cut(text: str) -> str:

@@ -20,7 +20,7 @@ from sa_perf.cli.html_sections import (
     tiles,
     transactions,
 )  # fmt: skip
-from sa_perf.cli.html_text import content_hash, escaped, json_block
+from sa_perf.cli.html_text import QueryLinks, content_hash, escaped, json_block
 from sa_perf.snapshot import Snapshot
 
 __all__ = ["html_page"]
@@ -68,15 +68,17 @@ def html_page(snapshot: Snapshot, *, limit: int) -> str:
 
 
 def _body(snapshot: Snapshot, limit: int) -> str:
+    shown = snapshot.top_queries(limit or len(snapshot.queries))
+    links = QueryLinks(query.fingerprint for query in shown)
     contents = {
-        "findings": findings(snapshot),
-        "time": charts(snapshot),
+        "findings": findings(snapshot, links),
+        "time": charts(snapshot, links),
         "queries": queries(snapshot, limit),
-        "slow": slow_executions(snapshot, limit),
+        "slow": slow_executions(snapshot, links, limit),
         "transactions": transactions(snapshot),
         "health": health(snapshot),
     }
-    links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in _SECTIONS)
+    entries = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in _SECTIONS)
     sections = "".join(
         f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>\n'
         f"{contents[name]}</section>\n"
@@ -85,7 +87,7 @@ def _body(snapshot: Snapshot, limit: int) -> str:
     return (
         '<a class="skip" href="#main">Skip to the report</a>\n'
         f"{head(snapshot)}\n"
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
+        f'<nav aria-label="Sections"><ul>{entries}</ul></nav>\n'
         f'<main id="main">\n{tiles(snapshot)}\n{sections}</main>\n'
         f"{footer(snapshot)}"
     )

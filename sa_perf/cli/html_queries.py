@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sa_perf.cli.html_charts import SHORT_FINGERPRINT
-from sa_perf.cli.html_text import code_block, escaped, facts, table
+from sa_perf.cli.html_text import QueryLinks, code_block, escaped, facts, table
 from sa_perf.cli.latency_bins import latency_bins
 from sa_perf.cli.plain_text import shortened
 from sa_perf.cli.query_facts import query_facts
@@ -43,11 +42,12 @@ def queries(snapshot: Snapshot, limit: int) -> str:
     return text
 
 
-def slow_executions(snapshot: Snapshot, limit: int) -> str:
+def slow_executions(snapshot: Snapshot, links: QueryLinks, limit: int) -> str:
     """The last slow executions, newest first.
 
     Args:
         snapshot: to show.
+        links: to the queries of the page.
         limit: 0 is all.
     """
     if not snapshot.slow:
@@ -55,7 +55,7 @@ def slow_executions(snapshot: Snapshot, limit: int) -> str:
     shown = snapshot.slow[: limit or None]
     more = len(snapshot.slow) - len(shown)
     left_out = f'<p class="soft">{more} older ones are left out.</p>' if more else ""
-    items = "".join(f"<li>{_slow_execution(one)}</li>\n" for one in shown)
+    items = "".join(f"<li>{_slow_execution(one, links)}</li>\n" for one in shown)
     return f'<div class="card"><ol class="slow">{items}</ol>{left_out}</div>'
 
 
@@ -156,8 +156,7 @@ def _numbers(node: PlanNode) -> list[tuple[str, float | None]]:
     ]
 
 
-def _slow_execution(one: SlowExecution) -> str:
-    fingerprint = escaped(one.fingerprint)
+def _slow_execution(one: SlowExecution, links: QueryLinks) -> str:
     circumstances = [escaped(str(one.call_site))] if one.call_site is not None else []
     if one.scope:
         circumstances.append(f"in {escaped(' < '.join(one.scope))}")
@@ -167,7 +166,7 @@ def _slow_execution(one: SlowExecution) -> str:
         f'<span class="figures"><span>{moment(one.ended_at)}</span> '
         f"<span><b>{duration(one.duration_seconds)}</b></span> "
         f"<span><b>{count(one.rows)}</b> rows</span> "
-        f'<a href="#query-{fingerprint}">{fingerprint[:SHORT_FINGERPRINT]}</a></span>'
+        f"{links.to(one.fingerprint)}</span>"
         f"<code>{escaped(shortened(one.statement, _STATEMENT_CHARACTERS))}</code>"
         f'<div class="soft">{", ".join(circumstances)}</div>'
     )

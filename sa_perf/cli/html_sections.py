@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from sa_perf.cli.html_charts import SHORT_FINGERPRINT, all_durations
-from sa_perf.cli.html_text import escaped
+from sa_perf.cli.html_charts import all_durations
+from sa_perf.cli.html_text import QueryLinks, escaped
 from sa_perf.cli.latency_bins import percentile_seconds
 from sa_perf.cli.summary_lines import (
     database_line,
@@ -58,11 +58,11 @@ def tiles(snapshot: Snapshot) -> str:
     return f'<dl class="tiles">{items}</dl>'
 
 
-def findings(snapshot: Snapshot) -> str:
+def findings(snapshot: Snapshot, links: QueryLinks) -> str:
     """Every finding with its remedy, worst first."""
     if not snapshot.findings:
         return f'<p class="card">{escaped(why_no_findings(snapshot))}</p>'
-    return "".join(_finding(one) for one in snapshot.findings)
+    return "".join(_finding(one, links) for one in snapshot.findings)
 
 
 def transactions(snapshot: Snapshot) -> str:
@@ -93,13 +93,10 @@ def _rate(per_second: float) -> str:
     return count(round(per_second, 1) if per_second < _WHOLE_FROM else round(per_second))
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Finding, links: QueryLinks) -> str:
     severity = escaped(finding.severity)
     place = f", {escaped(finding.place)}" if finding.place else ""
-    query = ""
-    if finding.fingerprint:
-        name = escaped(finding.fingerprint)
-        query = f' <a href="#query-{name}">{name[:SHORT_FINGERPRINT]}</a>'
+    query = f" {links.to(finding.fingerprint)}" if finding.fingerprint else ""
     return (
         f'<article class="card finding {severity}"><h3><span class="badge {severity}">{severity}'
         f"</span> {escaped(finding.kind.replace('_', ' '))}{place}{query}</h3>"

@@ -14,7 +14,35 @@ from sa_perf.cli.plain_text import clauses, one_line
 if TYPE_CHECKING:
     from sa_perf.json_values import JSONValue
 
-__all__ = ["code_block", "content_hash", "escaped", "facts", "json_block", "table"]
+__all__ = [
+    "QueryLinks", "code_block", "content_hash", "escaped", "facts", "json_block",
+    "short_fingerprint", "table",
+]  # fmt: skip
+
+_SHORT_FINGERPRINT = 8
+
+
+class QueryLinks:
+    """Links to the queries that the page shows; what it does not show is plain text.
+
+    Args:
+        shown: fingerprints.
+    """
+
+    def __init__(self, shown: Iterable[str]) -> None:
+        self._shown = frozenset(shown)
+
+    def to(self, fingerprint: str) -> str:
+        """A fingerprint's beginning, as a link where there is something to see."""
+        text = escaped(short_fingerprint(fingerprint))
+        if fingerprint not in self._shown:
+            return text
+        return f'<a href="#query-{escaped(fingerprint)}">{text}</a>'
+
+
+def short_fingerprint(fingerprint: str) -> str:
+    """As much of a fingerprint as is shown where there is little room; not escaped."""
+    return one_line(fingerprint)[:_SHORT_FINGERPRINT]
 
 
 def escaped(text: object) -> str:

@@ -56,9 +56,7 @@ class Statement:
         style: rich's.
     """
 
-    def __init__(
-        self, text: str, *, lines: int = 2, prefix: str = "", style: str = ""
-    ) -> None:
+    def __init__(self, text: str, *, lines: int = 2, prefix: str = "", style: str = "") -> None:
         self.text = one_line(text)
         self.prefix = prefix
         self.lines = lines

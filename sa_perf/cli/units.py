@@ -33,9 +33,7 @@ def duration(seconds: float) -> str:
         if value < end:
             return f"{value:.1f} {unit}" if 0 < value < _THREE_DIGITS else f"{value:.0f} {unit}"
     whole = round(seconds)
-    for large, size, end, small, part in _LONG:
-        if whole < end:
-            break
+    large, size, _, small, part = next(one for one in _LONG if whole < one[2])
     rest = whole % size // part
     return f"{whole // size:,} {large} {rest} {small}" if rest else f"{whole // size:,} {large}"
 

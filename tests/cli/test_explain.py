@@ -60,9 +60,7 @@ def test_an_ambiguous_beginning_lists_what_it_may_mean(run, shop: str) -> None:
 
 
 def test_a_long_list_of_ambiguous_ones_is_cut(run, write, snapshot: Snapshot) -> None:
-    many = tuple(
-        replace(snapshot.queries[0], fingerprint=f"cccc{at:012x}") for at in range(25)
-    )
+    many = tuple(replace(snapshot.queries[0], fingerprint=f"cccc{at:012x}") for at in range(25))
     result = run("explain", "--file", write(replace(snapshot, queries=many)), "cccc")
     assert "is the beginning of 25" in " ".join(result.stderr.split())
     assert "and 15 more" in " ".join(result.stderr.split())

@@ -48,11 +48,15 @@ def test_a_long_list_of_columns_goes_first() -> None:
 
 def test_a_subquery_among_the_columns_is_not_taken_for_the_table() -> None:
     columns = "(SELECT max(b.x) FROM b WHERE b.a = a.id) AS x, a.some, a.others"
-    assert shortened(f"SELECT {columns} FROM a WHERE a.id = ?", 70).endswith("FROM a WHERE a.id = ?")
+    assert shortened(f"SELECT {columns} FROM a WHERE a.id = ?", 70).endswith(
+        "FROM a WHERE a.id = ?"
+    )
 
 
 def test_what_does_not_fit_is_left_out_between_words_of_the_middle() -> None:
-    statement = "UPDATE flights SET departure_delay = ? WHERE carrier = ? AND number = ? AND day = ?"
+    statement = (
+        "UPDATE flights SET departure_delay = ? WHERE carrier = ? AND number = ? AND day = ?"
+    )
     short = shortened(statement, 50)
     head, gap, tail = short.partition(" … ")
     assert gap
@@ -61,7 +65,9 @@ def test_what_does_not_fit_is_left_out_between_words_of_the_middle() -> None:
 
 
 def test_each_clause_stands_on_a_line_of_its_own() -> None:
-    statement = "SELECT a FROM t LEFT OUTER JOIN u ON t.i = u.i WHERE a = ? AND b = ? ORDER BY a LIMIT ?"
+    statement = (
+        "SELECT a FROM t LEFT OUTER JOIN u ON t.i = u.i WHERE a = ? AND b = ? ORDER BY a LIMIT ?"
+    )
     assert clauses(statement).splitlines() == [
         "SELECT a",
         "FROM t",

@@ -43,7 +43,8 @@ def test_as_text_findings_come_first(run, shop: str) -> None:
 
 
 def test_as_text_it_tells_repeats_transactions_and_health(run, shop: str) -> None:
-    text = run("report", "--file", shop, "--format", "text").stdout
+    wide = {"COLUMNS": "140"}
+    text = run("report", "--file", shop, "--format", "text", env=wide).stdout
     assert "50.6" in text, "statements a run"
     assert "up to 50 in one run: SELECT customers.name FROM customers" in text
     assert "3 committed, 1 rolled back; open for 5.0 ms on average" in text
@@ -51,9 +52,7 @@ def test_as_text_it_tells_repeats_transactions_and_health(run, shop: str) -> Non
 
 
 def test_faults_of_the_recording_are_told(run, write, snapshot: Snapshot) -> None:
-    health = Health(
-        faults=2, last_fault="fold: KeyError", evicted_fingerprints=7, write_failures=1
-    )
+    health = Health(faults=2, last_fault="fold: KeyError", evicted_fingerprints=7, write_failures=1)
     text = run(
         "report", "--file", write(replace(snapshot, health=health)), "--format", "text"
     ).stdout
