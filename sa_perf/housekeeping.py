@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Housekept", "forget", "keep", "tick"]
 
 _WAKE_SECONDS = 2.0
+_JOIN_SECONDS = 1.0
 
 
 class Housekept(Protocol):
@@ -39,16 +40,14 @@ _kept: weakref.WeakKeyDictionary[Housekept, float] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 _wake = threading.Event()
+_resting = threading.Event()
 
 
 def keep(one: Housekept) -> None:
     """Look after an instrumentation for as long as it lives."""
-    global _thread
     with _lock:
         _kept[one] = time.monotonic() + one.settings.snapshot_seconds
-        if _thread is None or not _thread.is_alive():
-            _thread = threading.Thread(target=_run, name="sa_perf housekeeping", daemon=True)
-            _thread.start()
+    _start()
     # The thread may sleep longer than the new one's interval.
     _wake.set()
 
@@ -86,9 +85,17 @@ def tick(now: float) -> float | None:
     return max(0.05, wait)
 
 
+def _start() -> None:
+    global _thread
+    with _lock:
+        if _kept and (_thread is None or not _thread.is_alive()):
+            _thread = threading.Thread(target=_run, name="sa_perf housekeeping", daemon=True)
+            _thread.start()
+
+
 def _run() -> None:
     global _thread
-    while True:
+    while not _resting.is_set():
         wait = tick(time.monotonic())
         if wait is None:
             with _lock:
@@ -105,14 +112,31 @@ def _at_exit() -> None:
         forget(one)
 
 
+def _before_fork() -> None:
+    """Stop the thread: Python warns of a fork beside threads, and with right."""
+    if _thread is not None:
+        _resting.set()
+        _wake.set()
+        _thread.join(_JOIN_SECONDS)
+
+
 def _after_fork() -> None:
-    """A child has no threads, and locks that a thread of the parent held stay locked."""
+    """Go on, in the parent and in the child."""
+    _resting.clear()
+    _start()
+
+
+def _after_fork_in_child() -> None:
+    """The thread may have been stopped in the middle, with the lock in its hand."""
     global _lock, _thread, _wake
     _lock, _wake, _thread = threading.Lock(), threading.Event(), None
-    for one in list(_kept):
-        keep(one)
+    _after_fork()
 
 
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork,
+        after_in_child=_after_fork_in_child,
+    )
