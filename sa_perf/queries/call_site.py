@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from types import FrameType
 
 from sa_perf.dialects.drivers import DRIVER_PACKAGES
 
@@ -27,7 +27,7 @@ _NOT_APPLICATION = _LIBRARIES | DRIVER_PACKAGES | sys.stdlib_module_names - {"__
 _DEMONSTRATION = "sa_perf.demo.application"
 _MAX_DEPTH = 200
 _MAX_CACHED = 4_096
-_paths: dict[CodeType, str] = {}
+_paths: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def call_site() -> CallSite | None:
         return None
     code = frame.f_code
     name = getattr(code, "co_qualname", code.co_name)
-    return CallSite(file=_path_of(code), line=frame.f_lineno, function=name)
+    return CallSite(file=_path_of(code.co_filename), line=frame.f_lineno, function=name)
 
 
 def _nearest(frame: FrameType | None) -> FrameType | None:
@@ -86,12 +86,12 @@ def _outside_greenlet() -> FrameType | None:
     return None
 
 
-def _path_of(code: CodeType) -> str:
-    path = _paths.get(code)
+def _path_of(filename: str) -> str:
+    path = _paths.get(filename)
     if path is None:
         if len(_paths) >= _MAX_CACHED:
             _paths.clear()
-        path = _paths[code] = _below_import_path(code.co_filename)
+        path = _paths[filename] = _below_import_path(filename)
     return path
 
 

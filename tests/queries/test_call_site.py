@@ -1,0 +1,130 @@
+"""The application line that issued a statement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+import types
+
+import pytest
+
+from sa_perf.queries.call_site import CallSite, call_site
+
+
+def line() -> int:
+    """Line number of the caller."""
+    return sys._getframe(1).f_lineno
+
+
+def as_module(name: str, source: str, **names: object) -> types.ModuleType:
+    """Run a source as if it were the module of that name."""
+    module = types.ModuleType(name)
+    vars(module).update(names)
+    exec(compile(source, f"/somewhere/{name}.py", "exec"), vars(module))  # noqa: S102
+    return module
+
+
+def test_the_caller_is_the_call_site() -> None:
+    site, expected = call_site(), line()
+    assert site.line == expected
+    assert site.file.endswith("test_call_site.py")
+    assert site.function.endswith("test_the_caller_is_the_call_site")
+
+
+def test_a_call_site_reads_as_file_line_and_function() -> None:
+    assert str(CallSite(file="shop/views.py", line=7, function="index")) == (
+        "shop/views.py:7 in index"
+    )
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "sqlalchemy.orm.query",
+        "sqlalchemy",
+        "sa_perf.queries.recorder",
+        "psycopg.cursor",
+        "pymysql.cursors",
+        "sqlite3",
+        "asyncio.base_events",
+        "contextlib",
+        "threading",
+        "alembic.op",
+    ],
+)
+def test_frames_of_libraries_are_passed_over(library: str) -> None:
+    module = as_module(library, "def run(function): return function()")
+    site, expected = module.run(call_site), line()
+    assert (site.file.rpartition("/")[2], site.line) == ("test_call_site.py", expected)
+
+
+def test_frames_of_the_standard_library_are_passed_over() -> None:
+    with contextlib.ExitStack() as stack:
+        found = []
+        stack.callback(lambda: None)
+        site = functools.partial(call_site)()
+        found.append(site)
+    assert found[0].function.endswith("passed_over")
+
+
+@pytest.mark.parametrize("name", ["__main__", "shop.views", "sa_perfection", "sqlalchemy_shop"])
+def test_a_module_of_the_application_is_found(name: str) -> None:
+    module = as_module(name, "\n\ndef run(function):\n    return function()")
+    site = module.run(call_site)
+    assert (site.file, site.line, site.function) == (f"/somewhere/{name}.py", 4, "run")
+
+
+def test_the_demonstration_plays_an_application() -> None:
+    module = as_module("sa_perf.demo.application", "def run(function): return function()")
+    assert module.run(call_site).file.endswith("sa_perf.demo.application.py")
+
+
+def test_a_stack_of_libraries_alone_has_no_call_site() -> None:
+    source = "import threading\ndef work(function, found): found.append(function())\n"
+    module = as_module("sqlalchemy.pool", source)
+    found: list[CallSite | None] = []
+    thread = module.threading.Thread(target=module.work, args=(call_site, found))
+    thread.start()
+    thread.join()
+    assert found == [None]
+
+
+def test_a_deep_recursion_of_libraries_is_given_up() -> None:
+    source = "def run(function, n): return run(function, n - 1) if n else function()"
+    module = as_module("sqlalchemy.deep", source)
+    assert module.run(call_site, 150) is not None
+    assert module.run(call_site, 250) is None
+
+
+def test_the_path_is_relative_to_the_longest_import_path(monkeypatch, tmp_path) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "views.py").write_text("def run(function):\n    return function()\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path.parent), str(tmp_path), *sys.path])
+    names: dict[str, object] = {"__name__": "shop.views"}
+    path = package / "views.py"
+    exec(compile(path.read_text(), str(path), "exec"), names)  # noqa: S102
+    assert names["run"](call_site).file == "shop/views.py"
+
+
+def test_the_call_site_outside_a_greenlet_is_found() -> None:
+    greenlet = pytest.importorskip("greenlet")
+    module = as_module("sqlalchemy.util.concurrency", "def run(function): return function()")
+    found = []
+
+    def switch() -> None:
+        inner = greenlet.greenlet(functools.partial(module.run, call_site))
+        found.append(inner.switch())
+
+    switch()
+    assert found[0].function.endswith("switch")
+
+
+def test_a_coroutine_is_the_call_site_of_what_it_awaits() -> None:
+    async def handler() -> CallSite | None:
+        await asyncio.sleep(0)
+        return call_site()
+
+    assert asyncio.run(handler()).function.endswith("handler")
