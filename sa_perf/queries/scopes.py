@@ -9,16 +9,17 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from contextvars import ContextVar, Token
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from contextvars import ContextVar
 from types import TracebackType
-from typing import ParamSpec, TypeVar, cast, overload
+from typing import ParamSpec, TypeAlias, TypeVar, cast, overload
 
 __all__ = ["Scope", "ScopeRun", "current_scope", "on_scope_end", "scope", "tracked"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_Generator: TypeAlias = Generator[object, object, object]
+_AsyncGenerator: TypeAlias = AsyncGenerator[object, object]
 
 
 class ScopeRun:
@@ -41,6 +42,10 @@ class ScopeRun:
 
 
 _current: ContextVar[ScopeRun | None] = ContextVar("sa_perf_scope", default=None)
+#: Scopes that this context has entered, innermost first, as (scope, its run, the others); no run
+#: where the scope was entered inside itself.
+_entered: ContextVar[_Entered | None] = ContextVar("sa_perf_entered", default=None)
+_Entered: TypeAlias = "tuple[Scope, ScopeRun | None, _Entered | None]"
 _end_listeners: list[Callable[[ScopeRun], None]] = []
 
 #: The run in which the calling context is, or None.
@@ -64,22 +69,21 @@ class Scope:
         ... async def report() -> None: ...
     """
 
-    __slots__ = ("_entered", "name")
+    __slots__ = ("_last_run", "name")
 
     def __init__(self, name: str) -> None:
         if not isinstance(name, str) or not name or len(name) > 200:
             message = f"a scope's name is a text of 1 to 200 characters, not {name!r:.80}"
             raise ValueError(message)
         self.name = name
-        self._entered: list[tuple[ScopeRun, Token[ScopeRun | None]] | None] = []
+        self._last_run: ScopeRun | None = None
 
     def __enter__(self) -> Scope:
-        around = _current.get()
-        if around is not None and any(run.name == self.name for run in around.enclosing()):
-            self._entered.append(None)
-        else:
-            run = ScopeRun(self.name, around)
-            self._entered.append((run, _current.set(run)))
+        run = _new_run(self.name)
+        _entered.set((self, run, _entered.get()))
+        if run is not None:
+            _current.set(run)
+            self._last_run = run
         return self
 
     def __exit__(
@@ -88,24 +92,27 @@ class Scope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        entered = self._entered.pop()
-        if entered is None:
-            return
-        run, token = entered
-        run.ended_ns = time.perf_counter_ns()
-        # A generator may be closed in another context than it began in; there is nothing to
-        # restore in this one.
-        with suppress(ValueError):
-            _current.reset(token)
-        for listener in _end_listeners:
-            listener(run)
+        entry = _entered.get()
+        while entry is not None and entry[0] is not self:
+            entry = entry[2]
+        if entry is None:
+            # A generator may be closed in another context than it began in: there is nothing to
+            # restore in this one.
+            run, self._last_run = self._last_run, None
+        else:
+            _, run, others = entry
+            _entered.set(others)
+            if run is not None:
+                _current.set(run.parent)
+        if run is not None:
+            _end(run)
 
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]: ...
     @overload
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]: ...
     def __call__(self, function: Callable[P, object]) -> Callable[P, object]:
-        """Run each call of ``function`` (plain, async or generator) in a scope of this name."""
+        """Run each call of ``function``, of whatever kind, in a scope of this name."""
         return _wrapped(function, self.name)
 
 
@@ -133,11 +140,17 @@ def _wrapped(function: Callable[P, object], name: str) -> Callable[P, object]:
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
-        def run_generator(*args: P.args, **kwargs: P.kwargs) -> Iterator[object]:
-            with Scope(name):
-                yield from cast("Iterator[object]", function(*args, **kwargs))
+        def run_generator(*args: P.args, **kwargs: P.kwargs) -> object:
+            return _in_steps(cast("_Generator", function(*args, **kwargs)), name)
 
         return run_generator
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        def run_async_generator(*args: P.args, **kwargs: P.kwargs) -> object:
+            return _in_async_steps(cast("_AsyncGenerator", function(*args, **kwargs)), name)
+
+        return run_async_generator
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> object:
@@ -145,3 +158,94 @@ def _wrapped(function: Callable[P, object], name: str) -> Callable[P, object]:
             return function(*args, **kwargs)
 
     return run
+
+
+def _in_steps(generator: _Generator, name: str) -> _Generator:
+    """A generator in a scope that rests while it is suspended.
+
+    A generator shares its caller's context: what the caller runs between two items is not its own.
+    """
+    steps = _Steps(name)
+    step: Callable[[], object] = functools.partial(next, generator)
+    try:
+        while True:
+            with steps:
+                try:
+                    item = step()
+                except StopIteration as stop:
+                    return stop.value
+            try:
+                step = functools.partial(generator.send, (yield item))
+            except GeneratorExit:
+                with steps:
+                    generator.close()
+                raise
+            except BaseException as error:
+                step = functools.partial(generator.throw, error)
+    finally:
+        steps.end()
+
+
+async def _in_async_steps(generator: _AsyncGenerator, name: str) -> _AsyncGenerator:
+    """The same for an asynchronous generator."""
+    steps = _Steps(name)
+    step: Callable[[], Awaitable[object]] = generator.__anext__
+    try:
+        while True:
+            with steps:
+                try:
+                    item = await step()
+                except StopAsyncIteration:
+                    return
+            try:
+                step = functools.partial(generator.asend, (yield item))
+            except GeneratorExit:
+                with steps:
+                    await generator.aclose()
+                raise
+            except BaseException as error:
+                step = functools.partial(generator.athrow, error)
+    finally:
+        steps.end()
+
+
+def _new_run(name: str) -> ScopeRun | None:
+    """A run inside the current one; None inside a run of the same name."""
+    around = _current.get()
+    if around is not None and any(run.name == name for run in around.enclosing()):
+        return None
+    return ScopeRun(name, around)
+
+
+class _Steps:
+    """The scopes of a generator, in force while it runs and at rest while it is suspended."""
+
+    __slots__ = ("_entered", "_inside", "_outside", "run")
+
+    def __init__(self, name: str) -> None:
+        self.run = _new_run(name)
+        self._inside = self.run or _current.get()
+        self._entered = _entered.get()
+
+    def __enter__(self) -> None:
+        self._outside = _current.get(), _entered.get()
+        _current.set(self._inside)
+        _entered.set(self._entered)
+
+    def __exit__(self, *raised: object) -> None:
+        # The generator may be inside a scope that it has entered itself.
+        self._inside, self._entered = _current.get(), _entered.get()
+        outside, entered = self._outside
+        _current.set(outside)
+        _entered.set(entered)
+
+    def end(self) -> None:
+        """Count the run, now that the generator has ended."""
+        if self.run is not None:
+            _end(self.run)
+
+
+def _end(run: ScopeRun) -> None:
+    run.ended_ns = time.perf_counter_ns()
+    for listener in _end_listeners:
+        listener(run)
