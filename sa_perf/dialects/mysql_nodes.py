@@ -17,8 +17,8 @@ __all__ = ["block_from", "decoded"]
 
 _MAX_DEPTH = 150
 _SET_OPERATIONS = frozenset({"union_result", "intersect_result", "except_result", "unit_result"})
-#: Blocks that only hold others.
-_FRAMES = frozenset({"query_block", "read_sorted_file", "insert_from", "expression_cache"})
+#: Objects that hold no operation.
+_DATA = frozenset({"cost_info", "index_merge", "rowid_filter", "r_engine_stats", "query_optimization"})
 _WRAPPERS: dict[str, tuple[Operation, str]] = {
     "filesort": ("sort", "filesort"),
     "ordering_operation": ("sort", "ordering"),
@@ -107,11 +107,12 @@ def _steps(block: Mapping[str, object], depth: int) -> list[PlanNode]:
             nodes += _wrapped(name, value, depth)
         elif name in ("subqueries", "query_specifications") or name.endswith("_subqueries"):
             nodes += [_subquery(item, depth) for item in _items(value, name)]
-        elif name in ("materialized", "materialized_from_subquery"):
+        elif name in ("materialized", "materialized_from_subquery", "materialization"):
             nodes.append(_materialized(value, depth))
         elif name == "query_block" and isinstance(value, Mapping):
             nodes.append(block_from(value, depth=depth))
-        elif name in _FRAMES and isinstance(value, Mapping):
+        elif name not in _DATA and isinstance(value, Mapping):
+            # A frame, known or not: what it holds is worth more than its name.
             nodes += _steps(value, depth + 1)
     return nodes
 

@@ -44,8 +44,8 @@ def table_from(table: Mapping[str, object], children: tuple[PlanNode, ...]) -> P
     if access is None and message is not None:
         return PlanNode(operation="result", label=message, children=children)
     name = text(table, "table_name")
-    if access is None:
-        # MariaDB names the target of an INSERT and nothing else.
+    if access is None or write == "insert":
+        # MariaDB names the target of an INSERT and nothing else; nobody scans it.
         return PlanNode(
             operation=write or "insert",
             label=write or "insert",
@@ -57,7 +57,8 @@ def table_from(table: Mapping[str, object], children: tuple[PlanNode, ...]) -> P
         return scan
     if scan.operation == "index_full_scan" and scan.index == "PRIMARY":
         # InnoDB keeps the rows in the primary key: every row is read and, if it fits, changed.
-        scan = replace(scan, operation="full_scan", label=_label("full_scan", name, None), index=None)
+        scan = replace(scan, operation="full_scan", label=_label("full_scan", name, None))
+        scan = replace(scan, index=None, index_condition=None)
     return PlanNode(operation=write, label=write, relation=name, children=(scan,))
 
 

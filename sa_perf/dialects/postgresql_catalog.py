@@ -36,7 +36,15 @@ SELECT wanted.name, c.oid, c.relname, sum(part.reltuples::float8), sum(part.relp
 """
 _COLUMNS = """
 SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-       coll.collname, a.attlen
+       CASE WHEN coll.collname = 'default' THEN (
+            SELECT CASE WHEN pg_catalog.to_jsonb(d) ->> 'datlocprovider' = 'b' THEN 'C'
+                        WHEN d.datcollate IN ('C', 'POSIX')
+                         AND pg_catalog.to_jsonb(d) ->> 'datlocprovider' IS DISTINCT FROM 'i'
+                        THEN 'C' ELSE 'default' END
+              FROM pg_catalog.pg_database d
+             WHERE d.datname = pg_catalog.current_database())
+            ELSE coll.collname END,
+       a.attlen
   FROM pg_catalog.pg_attribute a
   LEFT JOIN pg_catalog.pg_collation coll ON coll.oid = a.attcollation
  WHERE a.attrelid IN ({oids}) AND a.attnum > 0 AND NOT a.attisdropped

@@ -125,7 +125,7 @@ def node_from(plan: Mapping[str, object], *, depth: int = 0, around: str = "") -
         rows_removed=_removed(plan),
         actual_seconds=None if elapsed is None else elapsed * max(loops or 0.0, 1.0) / 1_000,
         on_disk=_is_on_disk(plan),
-        temporary=label in ("Sort", "Incremental Sort", "Materialize"),
+        temporary=label in ("Sort", "Incremental Sort"),
         detail=_detail(plan, around),
         children=tuple(below),
     )

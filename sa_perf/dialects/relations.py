@@ -53,8 +53,9 @@ def tables_by_alias(tokens: Iterable[str]) -> dict[str, str]:
         elif token == ")":  # noqa: S105
             stack.pop() if len(stack) > 1 else None
         elif lower in _OPENERS:
-            stack[-1] = True
-            position = _read_table(items, position, found)
+            # What follows INTO t (a, b) are columns.
+            stack[-1] = lower != "into"
+            position = _read_table(items, position, found, columns=lower == "into")
         elif lower in _CLOSERS:
             stack[-1] = False
         elif token == "," and stack[-1]:  # noqa: S105
@@ -76,8 +77,17 @@ def resolve(root: PlanNode, tables: Mapping[str, str]) -> PlanNode:
     return replace(root, relation=table, alias=alias, children=children)
 
 
-def _read_table(items: list[str], position: int, found: dict[str, set[str]]) -> int:
-    """Read ``[schema.]table [AS] alias`` and return the position after it."""
+def _read_table(
+    items: list[str], position: int, found: dict[str, set[str]], *, columns: bool = False
+) -> int:
+    """Read ``[schema.]table [AS] alias`` and return the position after it.
+
+    Args:
+        items: of the statement.
+        position: where the name may begin.
+        found: is added to.
+        columns: a parenthesis behind the name lists columns, and does not call a function.
+    """
     start = position
     while position < len(items) and items[position].lower() in ("only", "lateral", "ignore"):
         position += 1
@@ -89,7 +99,8 @@ def _read_table(items: list[str], position: int, found: dict[str, set[str]]) -> 
             position += 1
         else:
             break
-    if not parts or (position < len(items) and items[position] == "("):
+    called = position < len(items) and items[position] == "(" and not columns
+    if not parts or called:
         return start  # a subquery, or a function that gives rows
     table = ".".join(parts)
     alias = parts[-1]

@@ -197,7 +197,7 @@ class SQLite(Dialect):
         name, quoted = self.quote(f"{table}_fts"), self.quote(column)
         return (
             f"CREATE VIRTUAL TABLE {name} USING fts5({quoted}, content={self.quote(table)}, "
-            "tokenize='trigram')"
+            f"tokenize='trigram'); fill it, and search with {name} MATCH ?"
         )
 
     def redacted(self, plan: Plan) -> Plan:

@@ -87,7 +87,37 @@ class Case:
         """The block of the statement that a node's table stands in; None if that is not clear."""
         if node.relation is None:
             return None
-        return self.reading.block_of(node.alias or node.relation, node.relation)
+        found = self.reading.block_of(node.alias or node.relation, node.relation)
+        return found if found is not None else self._branch_of(node)
+
+    def _branch_of(self, node: PlanNode) -> Block | None:
+        """The branch of a UNION that a scan belongs to, where both stand in the same order."""
+        relation = (node.relation or "").casefold()
+        branches = [
+            block
+            for block in self.reading.blocks
+            if block.sources == 1 and [one.casefold() for one in block.tables.values()] == [relation]
+        ]
+        scans = [
+            one
+            for one in self.plan.root.walk()
+            if one.relation is not None
+            and one.relation.casefold() == relation
+            and one.operation not in ("insert", "update", "delete", "merge")
+        ]
+        if self.reading.outermost is not None or len(branches) != len(scans):
+            return None
+        return next((b for b, scan in zip(branches, scans, strict=True) if scan is node), None)
+
+    def alias_of(self, node: PlanNode) -> str:
+        """The name by which the statement calls a node's table, in lower case."""
+        alias = (node.alias or node.relation or "").casefold()
+        block = self.block_of(node)
+        if block is None or alias in block.tables:
+            return alias
+        # A database that numbers equal names has an alias of its own.
+        relation = (node.relation or "").casefold()
+        return next((a for a, table in block.tables.items() if table.casefold() == relation), alias)
 
     def above(self, node: PlanNode) -> Iterable[PlanNode]:
         """The nodes above one, the nearest first."""

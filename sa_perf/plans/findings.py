@@ -61,7 +61,7 @@ def find(
         big_table_rows: smaller tables give no findings, >= 0.
 
     Returns:
-        Findings without fingerprint, the most costly first; the same fault of the same table once.
+        Findings without fingerprint, the most costly first; each remedy once.
     """
     reading = read(statement, dialect=dialect, facts=facts, parameters=parameters)
     case = Case.of(
@@ -69,7 +69,8 @@ def find(
     )
     ranked: list[Ranked] = [one for rule in _RULES for one in rule(case)]
     ranked.sort(key=lambda one: (_SEVERITIES[one[1].severity], one[0]), reverse=True)
-    unique: dict[tuple[str, str | None, str], Finding] = {}
+    # One remedy stands once, with the worst of what it mends.
+    unique: dict[tuple[str | None, str], Finding] = {}
     for _, finding in ranked:
-        unique.setdefault((finding.kind, finding.place, finding.remedy), finding)
+        unique.setdefault((finding.place, finding.remedy), finding)
     return list(unique.values())

@@ -11,7 +11,7 @@ from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.reading import Condition
 from sa_perf.plans.remedies import IndexKey, covering_index, create_index, rewritten
 
-__all__ = ["defeats"]
+__all__ = ["cast_columns", "defeats"]
 
 #: The planner's own casts in a filter: ``((table.column)::numeric = ...)``.
 _CASTED = re.compile(r"\((?:\w+\.)?(\w+)\)::(numeric|double precision|real|bigint|timestamp)")
@@ -37,6 +37,17 @@ def defeats(
         ):
             yield from _pattern(case, node, condition, rows)
     yield from _planner_casts(case, node, conditions, rows)
+
+
+def cast_columns(case: Case, node: PlanNode) -> dict[str, str]:
+    """Columns that the planner casts in a filter -> the wider type that it casts them to."""
+    facts = case.facts_of(node.relation)
+    found: dict[str, str] = {}
+    for column, wider in _CASTED.findall(node.filter or ""):
+        known = facts.column(column) if facts else None
+        if known is not None and not known.type.startswith(wider):
+            found[column] = wider
+    return found
 
 
 def _expression(
@@ -158,10 +169,10 @@ def _planner_casts(
 ) -> Iterable[Ranked]:
     """A column that the planner itself casts, because the value is of a wider type."""
     plain = {one.column for one in conditions if one.expression is None and one.column}
-    for column, wider in dict.fromkeys(_CASTED.findall(node.filter or "")):
-        facts = case.facts_of(node.relation)
+    facts = case.facts_of(node.relation)
+    for column, wider in cast_columns(case, node).items():
         found = facts.column(column) if facts else None
-        if column not in plain or found is None or found.type.startswith(wider):
+        if column not in plain or found is None:
             continue
         yield _finding(
             case,

@@ -16,6 +16,7 @@ _READS = (
     "full_scan", "index_full_scan", "index_scan", "index_only_scan", "bitmap_scan", "key_lookup",
 )  # fmt: skip
 _PASSES_ON = ("gather", "filter", "materialize", "query", "limit", "lock_rows", "project")
+_MAX_COVERED = 4
 #: An OFFSET below this drops rows too few to matter.
 _DEEP = 1_000
 
@@ -30,19 +31,18 @@ def sorts(case: Case) -> Iterable[Ranked]:
             continue
         rows = _sorted_rows(case, node, read)
         block = case.block_of(read)
-        if block is None or rows is None or rows < max(1, case.big) or not block.order:
+        if block is None or rows is None or rows < max(1, case.big) or not block.limited:
             continue
         remedy = _order_index(case, read, block)
         if remedy is None:
             continue
-        limited = " to return the first of them" if block.limited else ""
         yield (
             rows,
             Finding(
                 kind="sort_without_index",
-                severity=case.severity(rows) if block.limited else "info",  # type: ignore[arg-type]
-                message=f"{amount(rows)} rows of {read.relation} are sorted{limited}: no index "
-                "has them in this order.",
+                severity=case.severity(rows),  # type: ignore[arg-type]  # one of the three
+                message=f"{amount(rows)} rows of {read.relation} are sorted to return the first "
+                "of them: no index has them in this order.",
                 remedy=remedy,
                 place=f"table {read.relation}",
                 evidence={"sorted_rows": rows, "columns": _names(block.order)},
@@ -60,28 +60,43 @@ def temporary_tables(case: Case) -> Iterable[Ranked]:
             continue
         block = case.block_of(read)
         rows = case.rows_of(read)
-        if block is None or rows is None or not case.is_big(read) or not block.group:
+        if block is None or rows is None or not case.is_big(read):
             continue
+        if block.sources != 1 or block.of(case.alias_of(read)):
+            continue
+        columns = _covered(block, case.alias_of(read))
         facts = case.facts_of(read.relation)
-        keys = _keys(block.group, read)
-        if keys is None or block.of(read.alias or read.relation or "") or block.sources != 1:
+        if not columns or covering_index(facts, columns) is not None:
             continue
-        if covering_index(facts, [key.column or "" for key in keys]) is not None:
-            continue
-        remedy = create_index(case.dialect, facts, keys)
+        remedy = create_index(case.dialect, facts, [IndexKey(column=name) for name in columns])
         if remedy is None:
             continue
+        what = "grouped" if block.group else "made distinct"
         yield (
             rows / 2,
             Finding(
                 kind="temporary_table",
                 severity="info",
-                message=f"{amount(rows)} rows of {read.relation} are grouped in a temporary table.",
+                message=f"{amount(rows)} rows of {read.relation} are {what} in a temporary table.",
                 remedy=remedy,
                 place=f"table {read.relation}",
-                evidence={"grouped_rows": rows, "columns": _names(block.group)},
+                evidence={"table_rows": rows, "columns": ", ".join(columns)},
             ),
         )
+
+
+def _covered(block: Block, alias: str) -> list[str]:
+    """Columns for an index that gives the groups in order and spares the table.
+
+    An index that lacks one of the columns would have the rows fetched one by one, which may well be
+    slower than the temporary table.
+    """
+    keys = _keys(block.group, alias) if block.group else []
+    if keys is None or block.columns is None or not (block.group or block.distinct):
+        return []
+    named = [key.column for key in keys if key.column is not None]
+    rest = sorted(column for _, column in block.columns if column not in named)
+    return [*named, *rest] if len(named) + len(rest) <= _MAX_COVERED else []
 
 
 def disk_use(case: Case) -> Iterable[Ranked]:
@@ -92,10 +107,13 @@ def disk_use(case: Case) -> Iterable[Ranked]:
         kilobytes = node.detail.get("Sort Space Used") or node.detail.get("Disk Usage")
         size = float(kilobytes) if isinstance(kilobytes, (int, float)) else None
         rows = _children_rows(node)
+        if rows is not None and rows < case.big:
+            continue
         read = _only_read(case, node)
         block = None if read is None else case.block_of(read)
         remedy = None
-        if read is not None and block is not None and node.operation == "sort" and block.order:
+        # Without a LIMIT all rows are wanted, and to sort them is the quickest way.
+        if read is not None and block is not None and node.operation == "sort" and block.limited:
             remedy = _order_index(case, read, block)
         if remedy is None and case.dialect.sort_memory_setting is not None:
             # In memory a sort takes two to three times its size on disk.
@@ -159,9 +177,9 @@ def deep_offsets(case: Case) -> Iterable[Ranked]:
 
 def _order_index(case: Case, read: PlanNode, block: Block) -> str | None:
     """An index that finds the rows and has them in order; None if one cannot do both."""
-    keys = _keys(block.order, read)
+    keys = _keys(block.order, case.alias_of(read))
     facts = case.facts_of(read.relation)
-    conditions = block.of(read.alias or read.relation or "")
+    conditions = block.of(case.alias_of(read))
     if keys is None or facts is None or block.sources != 1 or block.aggregates or block.distinct:
         return None
     equal = [one for one in conditions if one.kind == "equal" and one.expression is None]
@@ -181,9 +199,8 @@ def _order_index(case: Case, read: PlanNode, block: Block) -> str | None:
     return create_index(case.dialect, facts, [*(IndexKey(column=name) for name in head), *made])
 
 
-def _keys(order: Sequence[OrderKey], read: PlanNode) -> list[IndexKey] | None:
+def _keys(order: Sequence[OrderKey], alias: str) -> list[IndexKey] | None:
     """Keys of an index on one table; None if another table or an expression is among them."""
-    alias = (read.alias or read.relation or "").casefold()
     if not order or any(key.table != alias or key.column is None for key in order):
         return None
     return [IndexKey(column=key.column, descending=key.descending) for key in order]
@@ -218,7 +235,7 @@ def _sorted_rows(case: Case, node: PlanNode, read: PlanNode) -> float | None:
     measured = _children_rows(node)
     if measured is not None:
         return measured
-    conditions = (case.block_of(read) or Block()).of(read.alias or read.relation or "")
+    conditions = (case.block_of(read) or Block()).of(case.alias_of(read))
     if read.operation in ("full_scan", "index_full_scan") and not conditions:
         return case.rows_of(read)
     block = case.block_of(read)

@@ -84,7 +84,7 @@ def _blocks(
     from sqlglot import exp
 
     common = {cte.alias.casefold() for cte in tree.find_all(exp.CTE) if cte.alias}
-    for node in tree.find_all(exp.Select, exp.Update, exp.Delete):
+    for node in tree.find_all(exp.Select, exp.Update, exp.Delete, bfs=False):
         sources = _sources(node)
         tables = {
             (source.alias or source.name).casefold(): source.name
@@ -137,6 +137,7 @@ def _block(node: exp.Expression, reader: ConditionReader, *, outermost: bool, so
         distinct=node.args.get("distinct") is not None,
         correlated=_is_correlated(own, reader.scope),
         query=isinstance(node, exp.Select),
+        columns=_columns(own, reader.scope, {one.alias for one in node.expressions if one.alias}),
     )
 
 
@@ -215,6 +216,24 @@ def _own(node: exp.Expression) -> Iterable[exp.Expression]:
             continue
         yield one
         waiting.extend(one.iter_expressions())
+
+
+def _columns(
+    own: Iterable[exp.Expression], scope: Scope, labels: set[str]
+) -> frozenset[tuple[str, str]] | None:
+    from sqlglot import exp
+
+    found = set()
+    for one in own:
+        if isinstance(one, exp.Star) and not isinstance(one.parent, exp.Count):
+            return None
+        # ORDER BY may name a label of the select list.
+        if isinstance(one, exp.Column) and not (one.name in labels and not one.table):
+            table, column = scope.column(one)
+            if table is None or column is None or isinstance(one.this, exp.Star):
+                return None
+            found.add((table, column))
+    return frozenset(found)
 
 
 def _is_correlated(own: Iterable[exp.Expression], scope: Scope) -> bool:

@@ -96,6 +96,8 @@ class Block:
         distinct: SELECT DISTINCT.
         correlated: it names a table of the block around it.
         query: it is a SELECT.
+        columns: alias and column of everything that is named; None if there is a ``*`` or a
+            column that is not clear whose it is.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class Block:
     distinct: bool = False
     correlated: bool = False
     query: bool = True
+    columns: frozenset[tuple[str, str]] | None = None
 
     def of(self, alias: str) -> tuple[Condition, ...]:
         """The conditions on one table."""

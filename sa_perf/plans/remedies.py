@@ -103,7 +103,7 @@ def rewritten(condition: Condition) -> str | None:
     if function in ("SUBSTR", "SUBSTRING", "LEFT"):
         return f"{column} LIKE 'prefix%'"
     if function in ("COALESCE", "IFNULL", "NVL"):
-        return f"({column} = ? OR {column} IS NULL), where the substitute is meant"
+        return f"{column} = ?, with OR {column} IS NULL only where ? is the substitute"
     return None
 
 

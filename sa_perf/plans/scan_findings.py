@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from sa_perf.dialects import PlanNode
 from sa_perf.finding import Finding
 from sa_perf.plans.case import Case, Ranked, amount
-from sa_perf.plans.index_defeats import defeats
+from sa_perf.plans.index_defeats import cast_columns, defeats
 from sa_perf.plans.reading import Block, Condition
 from sa_perf.plans.remedies import IndexKey, covering_index, create_index, key_columns
 
@@ -19,7 +19,6 @@ _SCANS = ("full_scan", "index_full_scan")
 #: Above this share of a table's rows an index is slower than reading them all.
 _TOO_MANY = 0.3
 _FEW = 0.1
-_HARMLESS_PARENTS = ("hash", "materialize", "memoize", "gather", "sort", "query", "filter")
 
 
 def table_scans(case: Case) -> Iterable[Ranked]:
@@ -31,11 +30,11 @@ def table_scans(case: Case) -> Iterable[Ranked]:
         if block is None:
             continue
         rows = case.rows_of(node) or 0.0
-        conditions = block.of(node.alias or node.relation or "")
+        conditions = block.of(case.alias_of(node))
         share = _selected_share(case, node, block, rows)
-        if share is not None and share >= _TOO_MANY:
+        if conditions and share is not None and share >= _TOO_MANY:
             continue
-        usable = [one for one in conditions if not case.defeats_index(one, node.relation)]
+        usable = _usable(case, node, conditions)
         if not any(one.kind in ("equal", "in", "in_query") for one in usable):
             yield from defeats(case, node, conditions, rows)
         if usable:
@@ -53,9 +52,9 @@ def inner_scans(case: Case) -> Iterable[Ranked]:
         rows = case.rows_of(node) or 0.0
         if block is None:
             continue
-        alias = (node.alias or node.relation or "").casefold()
-        joined = [pair.column for pair in block.joins if pair.table == alias]
-        usable = [one for one in block.of(alias) if not case.defeats_index(one, node.relation)]
+        alias = case.alias_of(node)
+        joined = _joined_columns(case, node, block)
+        usable = _usable(case, node, block.of(alias))
         facts = case.facts_of(node.relation)
         columns = key_columns(facts, usable, joined)
         if not columns:
@@ -122,8 +121,8 @@ def filtered_index_scans(case: Case) -> Iterable[Ranked]:
         facts = case.facts_of(node.relation)
         if block is None or facts is None:
             continue
-        alias = node.alias or node.relation or ""
-        usable = [one for one in block.of(alias) if not case.defeats_index(one, node.relation)]
+        alias = case.alias_of(node)
+        usable = _usable(case, node, block.of(alias))
         columns = key_columns(facts, usable)
         remedy = create_index(case.dialect, facts, [IndexKey(column=name) for name in columns])
         if remedy is None or covering_index(facts, columns) is not None:
@@ -146,16 +145,30 @@ def is_inner(case: Case, node: PlanNode) -> bool:
     """Whether a node runs once for each row of another: inside of a loop or a subquery."""
     below = node
     for parent in case.above(node):
-        if parent.operation == "nested_loop":
-            # A buffered join stands in a loop node of its own, within the one of the join.
-            return len(parent.children) == 1 or parent.children[0] is not below
-        if parent.detail.get("correlated") is True:
+        # A buffered join stands in a loop node of its own, within the one of the join.
+        alone = len(parent.children) == 1
+        if parent.operation == "nested_loop" and (alone or parent.children[0] is not below):
             return True
-        if parent.operation not in _HARMLESS_PARENTS:
-            break
+        correlated = below.detail.get("correlated")
+        if isinstance(correlated, bool):
+            return correlated
+        if parent.operation in ("hash_join", "merge_join", "set_operation", "append"):
+            return False
+        if parent.operation == "materialize" and parent.temporary:
+            return False  # filled once, read many times
         below = parent
     block = case.block_of(node)
     return block is not None and block.correlated
+
+
+def _usable(case: Case, node: PlanNode, conditions: Sequence[Condition]) -> list[Condition]:
+    """The conditions that an index on their column answers."""
+    cast = cast_columns(case, node)
+    return [
+        one
+        for one in conditions
+        if one.column not in cast and not case.defeats_index(one, node.relation)
+    ]
 
 
 def _missing_index(
@@ -164,10 +177,13 @@ def _missing_index(
     facts = case.facts_of(node.relation)
     columns = key_columns(facts, usable)
     existing = covering_index(facts, columns)
+    rare = share is not None and share <= _FEW
+    if existing is not None and not (rare and all(one.kind in ("equal", "in") for one in usable)):
+        return  # the planner knows the index and may well be right
     if columns and existing is None:
         columns += _ordered_after(case, node, usable, columns)
     if existing is not None:
-        # The planner knows it and did not take it: because of old statistics, or rightly.
+        # It would pay, and the planner does not know that.
         remedy: str | None = case.dialect.analyze_command(node.relation or "")
         because = f"although index {existing.name} exists"
         severity = "info"
@@ -177,12 +193,11 @@ def _missing_index(
         severity = case.severity(rows)
     if remedy is None or not columns:
         return
-    few = share is not None and share <= _FEW
     kept = "" if share is None else f" to keep about {amount(share * rows)}"
     yield (
         rows,
         Finding(
-            kind="filter_after_scan" if few else "full_scan",
+            kind="filter_after_scan" if rare else "full_scan",
             severity=severity,  # type: ignore[arg-type]  # one of the three
             message=f"All {amount(rows)} rows of {node.relation} are read{kept}: {because}."
             if existing is None
@@ -205,7 +220,7 @@ def _ordered_after(
     block = case.block_of(node)
     if block is None or block.sources != 1 or block.aggregates or block.distinct:
         return []
-    alias = (node.alias or node.relation or "").casefold()
+    alias = case.alias_of(node)
     if any(one.kind != "equal" for one in usable) or len({k.descending for k in block.order}) > 1:
         return []
     if any(key.table != alias or key.column is None for key in block.order):
@@ -241,7 +256,7 @@ def _unconditional(case: Case, node: PlanNode, block: Block, rows: float) -> Ite
 
 def _driven_by_another(case: Case, node: PlanNode, block: Block, rows: float) -> Ranked | None:
     """A table read whole because its join column has no index, though another one is narrowed."""
-    alias = (node.alias or node.relation or "").casefold()
+    alias = case.alias_of(node)
     facts = case.facts_of(node.relation)
     for pair in block.joins:
         if pair.table != alias or covering_index(facts, [pair.column]) is not None:
@@ -288,6 +303,10 @@ def _selected_share(case: Case, node: PlanNode, block: Block, rows: float) -> fl
     if case.plan.analyzed and node.actual_rows is not None:
         return node.actual_rows / rows
     estimated = node.estimated_rows
+    parent = case.parents.get(id(node))
+    if parent is not None and parent.operation == "filter" and parent.estimated_rows is not None:
+        # The filter is a step of its own here.
+        return min(1.0, parent.estimated_rows / rows)
     guessed = node.examined_rows is not None and estimated == node.examined_rows
     if estimated is not None and not guessed:
         workers = node.label.startswith("Parallel ")
@@ -300,6 +319,24 @@ def _returned_share(case: Case, block: Block, rows: float) -> float | None:
     if case.rows_returned is None or not (block.outermost and block.query and plain):
         return None
     return min(1.0, case.rows_returned / rows)
+
+
+def _joined_columns(case: Case, node: PlanNode, block: Block) -> list[str]:
+    """Columns that a join compares with what the loop has read before."""
+    alias = case.alias_of(node)
+    pairs = [pair for pair in block.joins if pair.table == alias]
+    before: set[str] = set()
+    below = node
+    for parent in case.above(node):
+        if parent.operation == "nested_loop":
+            earlier = parent.children[: parent.children.index(below)]
+            before |= {
+                (one.alias or one.relation or "").casefold()
+                for first in earlier
+                for one in first.walk()
+            }
+        below = parent
+    return [pair.column for pair in pairs if pair.other_table in before]
 
 
 def _outer_rows(case: Case, node: PlanNode) -> float | None:
@@ -323,7 +360,7 @@ def _given(case: Case, node: PlanNode) -> float | None:
         return 1.0
     block = case.block_of(node)
     if node.operation in _SCANS and block is not None:
-        free = not block.of(node.alias or node.relation or "")
+        free = not block.of(case.alias_of(node))
         return case.rows_of(node) if free else None
     return None
 
@@ -331,7 +368,7 @@ def _given(case: Case, node: PlanNode) -> float | None:
 def _why_not_used(case: Case, node: PlanNode, block: Block, column: str) -> str | None:
     """What keeps a join from using an index that exists: types that differ, else old statistics."""
     facts = case.facts_of(node.relation)
-    alias = (node.alias or node.relation or "").casefold()
+    alias = case.alias_of(node)
     for pair in block.joins:
         if pair.table != alias or pair.column != column:
             continue
