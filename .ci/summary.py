@@ -49,7 +49,8 @@ def read_report(path: Path) -> tuple[Counter[str], float, set[str]]:
 
 def closing_line(counts: Counter[str], seconds: float) -> str:
     """Write the counts as pytest does: ``== 1 failed, 20 passed, 3 skipped in 4.00s ==``."""
-    words = {"failure": "failed", "passed": "passed", "skipped": "skipped", "error": "errors"}
+    errors = "error" if counts["error"] == 1 else "errors"
+    words = {"failure": "failed", "passed": "passed", "skipped": "skipped", "error": errors}
     parts = [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
     return f" {', '.join(parts) or 'no tests ran'} in {seconds:.2f}s ".center(80, "=")
 

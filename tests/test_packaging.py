@@ -140,7 +140,7 @@ REPORT = """<testsuites><testsuite time="1.5"><testcase name="a"/><testcase name
     [
         ("", 0, "2 passed in 1.50s"),
         ('<failure message="x"/>', 1, "1 failed, 1 passed in 1.50s"),
-        ('<error message="x"/>', 1, "1 passed, 1 errors in 1.50s"),
+        ('<error message="x"/>', 1, "1 passed, 1 error in 1.50s"),
         ('<skipped message="not on this platform"/>', 0, "1 passed, 1 skipped in 1.50s"),
     ],
 )
