@@ -47,7 +47,13 @@ def chart_data(snapshot: Snapshot) -> JSONValue:
             {
                 "name": name,
                 "bins": [
-                    {"label": one.label, "count": one.count, "share": one.share} for one in bins
+                    {
+                        "label": one.label,
+                        "from": one.lower_label,
+                        "count": one.count,
+                        "share": one.share,
+                    }
+                    for one in bins
                 ],
             }
             for name, bins in _latencies(snapshot)
@@ -98,7 +104,7 @@ def _latency(snapshot: Snapshot) -> str:
     latencies = _latencies(snapshot)
     options = "".join(f"<option>{escaped(name)}</option>" for name, _ in latencies)
     name, bins = latencies[0]
-    rows = [(escaped(one.label), count(one.count), one.share) for one in bins]
+    rows = [(escaped(one.label), count(one.count), one.share) for one in bins if one.count]
     headings = [("Duration", "key"), ("Executions", ""), ("Share", "")]
     return _figure(
         "How long executions take",

@@ -37,9 +37,14 @@ class Bin:
     @property
     def label(self) -> str:
         """Both bounds in the unit that fits the upper one: ``1.6 to 2.5 ms``."""
-        at = self.upper_seconds * (1 + 1e-9)
-        unit, size = next((one for one in _UNITS if at >= one[1]), _UNITS[-1])
+        unit, size = _unit_of(self.upper_seconds)
         return f"{self.lower_seconds / size:.4g} to {self.upper_seconds / size:.4g} {unit}"
+
+    @property
+    def lower_label(self) -> str:
+        """The lower bound alone: ``1.6 ms``."""
+        unit, size = _unit_of(self.lower_seconds)
+        return f"{self.lower_seconds / size:.4g} {unit}"
 
     @property
     def share(self) -> str:
@@ -85,6 +90,11 @@ def percentile_seconds(buckets: Iterable[tuple[int, int]], ratio: float) -> floa
         if seen >= rank:
             return sum(bucket_bounds(index)) / 2e9
     return 0.0
+
+
+def _unit_of(seconds: float) -> tuple[str, float]:
+    """The largest unit that a duration reaches; bounds are a little off, as floats are."""
+    return next((one for one in _UNITS if seconds * (1 + 1e-9) >= one[1]), _UNITS[-1])
 
 
 def _bounds(lowest: float, highest: float) -> list[float]:

@@ -34,6 +34,7 @@
     };
     const names = {
       stacked,
+      title: { display: log, text: "Duration from, log scale", color: colour("soft") },
       grid: { display: false },
       ticks: { color: colour("soft"), autoSkip: !across, maxRotation: across ? 0 : 60 },
     };
@@ -75,11 +76,12 @@
     const chosen = data.latency[choice ? choice.selectedIndex : 0];
     if (!chosen) return;
     draw("latency-chart", {
-      labels: chosen.bins.map((bin) => bin.label),
+      labels: chosen.bins.map((bin) => bin.from),
+      titles: chosen.bins.map((bin) => bin.label),
       series: [{ label: "Executions", values: chosen.bins.map((bin) => bin.count), colour: "accent" }],
       log: true,
     });
-    const rows = chosen.bins.map((bin) => {
+    const rows = chosen.bins.filter((bin) => bin.count).map((bin) => {
       const row = document.createElement("tr");
       for (const [kind, text] of [["key", bin.label], ["", bin.count.toLocaleString("en")], ["", bin.share]]) {
         const cell = document.createElement("td");
