@@ -60,6 +60,9 @@ def report(
     style = _style(wanted, target, output)
     if style == "html" and target is None and output.on_terminal:
         raise click.UsageError("HTML is nothing for a terminal; give --output PATH")
+    source = click.get_current_context().params["file"]
+    if target is not None and source is not None and _is_same(target, Path(source)):
+        raise click.UsageError("--output is the snapshot itself, which would be lost")
     if limit is None:
         limit = _HTML_LIMIT if style == "html" else _LIMIT
     if style == "json":
@@ -115,6 +118,13 @@ def _content(snapshot: Snapshot, limit: int) -> JSONValue:
         "health": row(snapshot.health),
     }
     return cast("JSONValue", content)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _write_file(path: Path, text: str) -> None:

@@ -90,6 +90,16 @@ def test_a_file_is_replaced_whole(run, shop: str, tmp_path: Path) -> None:
     assert "xxx" not in target.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("environment", [{}, {"SA_PERF_FILE": "snapshot.json"}])
+def test_the_snapshot_is_not_overwritten(run, shop: str, monkeypatch, environment) -> None:
+    before = Path(shop).read_bytes()
+    monkeypatch.chdir(Path(shop).parent)
+    source = () if environment else ("--file", shop)
+    result = run("report", *source, "--output", "snapshot.json", env=environment)
+    assert result.exit_code == 2
+    assert Path(shop).read_bytes() == before
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_device_is_written_to_and_stays(run, shop: str, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
