@@ -148,10 +148,15 @@ class Recorder:
         """
         streamed = False
         try:
+            if IGNORE in context.execution_options:
+                return
+            if _is_default(context):
+                self._whole(self._shapes.raw_shape(self, statement), context, 0, duration_ns)
+                return
             shape = getattr(context.compiled, "_sa_perf_shape", None)
             if shape is None or shape.recorder is not self:
                 shape = self.shape_of(context, statement)
-            if shape is None or IGNORE in context.execution_options:
+            if shape is None:
                 return
             if parameter_sets is not None:
                 self._executed_many(shape, context, cursor, duration_ns, parameter_sets)
@@ -256,9 +261,12 @@ class Recorder:
                 return
             if IGNORE in context.execution_options:
                 return
+            statement = failure.statement or getattr(context, "statement", None) or ""
             shape = getattr(context.compiled, "_sa_perf_shape", None)
-            if shape is None or shape.recorder is not self:
-                shape = self.shape_of(context, context.statement or failure.statement or "")
+            if _is_default(context):
+                shape = self._shapes.raw_shape(self, statement)
+            elif shape is None or shape.recorder is not self:
+                shape = self.shape_of(context, statement)
             if shape is None:
                 return
             started = getattr(context, "_sa_perf_started", 0)
@@ -361,13 +369,13 @@ class Recorder:
             rows=rows,
             call_site=call_site(),
             scope=tuple(one.name for one in run.enclosing()) if run is not None else (),
-            parameters=described(context.parameters, self._options.parameters),
+            parameters=described(getattr(context, "parameters", None), self._options.parameters),
         )
         if collected:
             self._slow_log.keep(entry)
             return entry
         self._slow_log.add(entry)
-        if self.offer is not None:
+        if self.offer is not None and not _is_default(context):
             self.offer(
                 fingerprint=aggregate.key,
                 statement=context.statement,
@@ -377,3 +385,8 @@ class Recorder:
                 dbapi_connection=context.root_connection.connection.dbapi_connection,
             )
         return entry
+
+
+def _is_default(context: Context) -> bool:
+    """Whether a column default or sequence is run on the context of a statement yet to come."""
+    return not hasattr(context, "parameters")

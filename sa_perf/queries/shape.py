@@ -72,8 +72,18 @@ class Shape:
         aggregate: Aggregate,
         *,
         returns_rows: bool | None,
-        many: bool,
+        many: bool = False,
+        defaults: bool = False,
     ) -> None:
+        """Hold what is known.
+
+        Args:
+            recorder: that sees it so.
+            aggregate: where it is counted.
+            returns_rows: None where only the cursor knows, after the execution.
+            many: may be sent in batches of multi-row INSERTs.
+            defaults: SQLAlchemy may run statements for column defaults on its context.
+        """
         self.recorder = recorder
         self.aggregate = aggregate
         #: None where only the cursor knows, after the execution.
@@ -81,7 +91,7 @@ class Shape:
         #: May be sent in batches of multi-row INSERTs.
         self.many = many
         #: The ordinary case: each execution gives rows, which are fetched next.
-        self.fetches = returns_rows is True and not many
+        self.fetches = returns_rows is True and not many and not defaults
 
 
 class Shapes:
@@ -115,7 +125,7 @@ class Shapes:
         """The shape of an execution's statement, made and kept if it is new."""
         compiled: Any = context.compiled
         if compiled is None:
-            return self._raw_shape(recorder, statement)
+            return self.raw_shape(recorder, statement)
         raw = bool(getattr(compiled, "isplaintext", False))
         writes = any(getattr(compiled, f"is{verb}", False) for verb in _WRITES)
         returns_rows: bool | None = None
@@ -129,15 +139,17 @@ class Shapes:
             self._aggregate(compiled.string, raw=raw),
             returns_rows=returns_rows,
             many=bool(getattr(compiled, "_insertmanyvalues", None)),
+            defaults=writes and bool(compiled.insert_prefetch or compiled.update_prefetch),
         )
         compiled._sa_perf_shape = shape
         return shape
 
-    def _raw_shape(self, recorder: CountsFetches, text: str) -> Shape:
+    def raw_shape(self, recorder: CountsFetches, text: str) -> Shape:
+        """The shape of a text that was not compiled."""
         shape = self._raw.get(text)
         if shape is None:
             aggregate = self._aggregate(text, raw=True)
-            shape = Shape(recorder, aggregate, returns_rows=None, many=False)
+            shape = Shape(recorder, aggregate, returns_rows=None)
             if len(text) <= _MAX_RAW_LENGTH:
                 if len(self._raw) >= _MAX_RAW_TEXTS:
                     self._raw = {}
