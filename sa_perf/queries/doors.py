@@ -61,6 +61,17 @@ def _foreign(listener: Callable[..., object]) -> bool:
     return not (getattr(listener, "__module__", None) or "").startswith("sa_perf.")
 
 
+def _restore_flag(owner: Engine | Dialect, had_events: bool) -> None:
+    """Switch the dispatch of events off again, if nobody else listens.
+
+    SQLAlchemy sets the flag on the instance and leaves it there when listeners are removed.
+    """
+    dispatch: Any = owner.dispatch
+    left = any(len(getattr(dispatch, name)) for name in dispatch._event_names)
+    if not had_events and not left:
+        vars(owner).pop("_has_events", None)
+
+
 class DialectEvents:
     """The cheap door: executes the statement itself, between two readings of the clock."""
 
@@ -91,10 +102,7 @@ class DialectEvents:
         unwrap(self._dialect, self._recorder.transaction_ended)
         for name, listener in self._listeners.items():
             event.remove(self._dialect, name, listener)
-        dispatch: Any = self._dialect.dispatch
-        left = any(len(getattr(dispatch, name)) for name in (*_EVENTS, "handle_error"))
-        if not self._had_events and not left:
-            self._dialect._has_events = False
+        _restore_flag(self._dialect, self._had_events)
 
     def bypassed(self) -> bool:
         """Whether somebody's listener that ends the dispatch stands before ours."""
@@ -222,6 +230,7 @@ class CursorEvents:
     def __init__(self, recorder: Recorder, engine: Engine) -> None:
         self._recorder = recorder
         self._engine = engine
+        self._had_events = engine._has_events, engine.dialect._has_events
         self._loop_lag = _loop_lag() if engine.dialect.is_async else None
         self._listeners: dict[str, Callable[..., Any]] = {
             "before_cursor_execute": self._before,
@@ -240,6 +249,9 @@ class CursorEvents:
         unwrap(self._engine.dialect, self._recorder.transaction_ended)
         for name, listener in self._listeners.items():
             event.remove(self._engine, name, listener)
+        on_engine, on_dialect = self._had_events
+        _restore_flag(self._engine, on_engine)
+        _restore_flag(self._engine.dialect, on_dialect)
 
     def bypassed(self) -> bool:
         """Never: nothing ends the dispatch of cursor events."""
