@@ -138,7 +138,7 @@ class Instrumentation:
 
     def __init__(self, engine: Target, settings: Settings) -> None:
         self.settings = settings
-        self.everywhere = isinstance(engine, type)
+        self.everywhere = False
         self.faults = Faults()
         self.statistics = Statistics(settings.max_fingerprints)
         self.slow_log = SlowLog(settings.slow_log_size, log=settings.log_slow)
@@ -148,7 +148,8 @@ class Instrumentation:
         self._lock = threading.RLock()
         self._write_failures = 0
         self._installed = True
-        if self.everywhere:
+        if isinstance(engine, type):
+            self.everywhere = True
             self._discovery = Everywhere(self._adopt)
             self._discovery.open()
             _everywhere.append(self)

@@ -59,7 +59,7 @@ def encoded(value: object) -> JSONValue:
         return {str(key): encoded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [encoded(item) for item in value]
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         names = (*(one.name for one in fields(value)), *_derived(type(value)))
         return {name: encoded(getattr(value, name)) for name in names}
     message = f"a {type(value).__name__} has no JSON form"

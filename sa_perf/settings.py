@@ -118,12 +118,12 @@ class Settings:
         for name, argument in (arguments or {}).items():
             _take(given, problems, known, name, "", argument)
         values: dict[str, object] = {}
-        for name, (source, value) in given.items():
+        for name, (source, given_value) in given.items():
             try:
-                values[name] = _checked(known[name], value)
+                values[name] = _checked(known[name], given_value)
             except ValueError:
                 allowed = known[name].metadata["allowed"]
-                problems.append(f"{source} is {_shown(value)}; allowed is {allowed}")
+                problems.append(f"{source} is {_shown(given_value)}; allowed is {allowed}")
         if problems:
             raise InvalidSettings(tuple(sorted(problems)))
         return cls(**values)  # type: ignore[arg-type]  # checked one by one above

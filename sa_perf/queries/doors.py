@@ -116,11 +116,7 @@ class DialectEvents:
         return False
 
     def do_execute(
-        self,
-        cursor: DBAPICursor,
-        statement: str,
-        parameters: Parameters,
-        context: Context,
+        self, cursor: DBAPICursor, statement: str, parameters: Parameters, context: Context
     ) -> bool:
         """Execute a statement and count it; True: nobody else has to."""
         try:
@@ -207,11 +203,7 @@ class AsyncDialectEvents(DialectEvents):
         self._loop_lag = _loop_lag()
 
     def do_execute(
-        self,
-        cursor: DBAPICursor,
-        statement: str,
-        parameters: Parameters,
-        context: Context,
+        self, cursor: DBAPICursor, statement: str, parameters: Parameters, context: Context
     ) -> bool:
         """Execute a statement and count it; True: nobody else has to."""
         lag = self._loop_lag()
