@@ -78,7 +78,9 @@ def _load_sqlglot() -> None:
 
 def filled(fingerprints: int) -> float:
     """Bytes per fingerprint beyond its text, every bucket of its histogram in use."""
-    perf = sa_perf.install(_engine(), explain=False, max_fingerprints=max(10, fingerprints))
+    perf = sa_perf.install(
+        _engine(), explain=False, log_slow=False, max_fingerprints=max(10, fingerprints)
+    )
     texts = [_statement(number) for number in range(fingerprints)]
     durations = [sum(bucket_bounds(bucket)) // 2 for bucket in range(BUCKETS)]
     statistics = perf.statistics
@@ -102,7 +104,9 @@ def usual(fingerprints: int, executions: int) -> tuple[float, float]:
     with engine.connect() as connection:
         for statement in statements:
             connection.execute(statement).all()
-    perf = sa_perf.install(engine, explain=False, max_fingerprints=max(10, fingerprints))
+    perf = sa_perf.install(
+        engine, explain=False, log_slow=False, max_fingerprints=max(10, fingerprints)
+    )
     with engine.connect() as connection:
         before = _held()
         for _ in range(executions):
@@ -122,7 +126,7 @@ def usual(fingerprints: int, executions: int) -> tuple[float, float]:
 def flood(statements: int, capacity: int) -> dict[str, float]:
     """What is held after a flood of distinct texts, and the peak in either half of it."""
     engine = _engine()
-    perf = sa_perf.install(engine, explain=False, max_fingerprints=capacity)
+    perf = sa_perf.install(engine, explain=False, log_slow=False, max_fingerprints=capacity)
     held: list[int] = []
     peaks: list[int] = []
     with engine.connect() as connection:

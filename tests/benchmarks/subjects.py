@@ -97,7 +97,9 @@ def _faq_recipe(engine: Engine) -> Attached:
     return Attached()
 
 
-def _sa_perf(capture: str, *, scoped: bool = False) -> Callable[[Engine], Attached]:
+def _sa_perf(
+    capture: str, *, scoped: bool = False, charged: bool = True
+) -> Callable[[Engine], Attached]:
     def attach(engine: Engine) -> Attached:
         import sa_perf
 
@@ -106,7 +108,7 @@ def _sa_perf(capture: str, *, scoped: bool = False) -> Callable[[Engine], Attach
         def settle() -> None:
             perf.statistics.fold(wait=False)
 
-        attached = Attached(seen=lambda: perf.snapshot().calls, settle=settle)
+        attached = Attached(seen=lambda: perf.snapshot().calls, settle=settle if charged else None)
         if scoped:
             scope = sa_perf.scope("GET /benchmark")
             entered = []
@@ -352,6 +354,10 @@ SUBJECTS: dict[str, Subject] = {
     "floor": Subject(attach=_floor, note="an empty pair of before/after_cursor_execute listeners"),
     "faq recipe": Subject(attach=_faq_recipe, note="query profiling of SQLAlchemy's FAQ"),
     "sa_perf": Subject(attach=_sa_perf("auto")),
+    "sa_perf, folds apart": Subject(
+        attach=_sa_perf("auto", charged=False),
+        note="folds fall on a block in five; the fastest has none",
+    ),
     "sa_perf scope": Subject(attach=_sa_perf("auto", scoped=True), note="inside sa_perf.scope()"),
     "sa_perf cursor_events": Subject(attach=_sa_perf("cursor_events"), note="the fallback"),
     "easy-profile": Subject(attach=_easy_profile, distribution="sqlalchemy-easy-profile"),

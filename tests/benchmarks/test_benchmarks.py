@@ -67,7 +67,7 @@ def test_memory_prints_bytes_per_fingerprint_and_the_flood() -> None:
 def test_import_time_prints_the_difference_and_the_heaviest_modules() -> None:
     printed = run("import_time.py", "--quick")
     assert "above SQLAlchemy" in printed
-    assert "sa_perf.instrumentation" in printed
+    assert "│ sa_perf." in printed
 
 
 def test_throughput_counts_every_statement() -> None:

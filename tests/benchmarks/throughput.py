@@ -82,7 +82,11 @@ def run(capture: str, threads: int, statements: int, directory: Path) -> Reading
     with engine.begin() as connection:
         connection.execute(insert(_ITEM), [{"id": 1 + number} for number in range(ROWS)])
     # Each connects by PRAGMA-free SQLite, so nothing but the SELECTs is executed from here on.
-    perf = None if capture == "none" else sa_perf.install(engine, capture=capture, explain=False)
+    perf = (
+        None
+        if capture == "none"
+        else sa_perf.install(engine, capture=capture, explain=False, log_slow=False)
+    )
     start = threading.Barrier(threads + 1)
     read: list[int] = []
     workers = [
