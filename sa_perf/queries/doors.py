@@ -143,7 +143,8 @@ class DialectEvents:
                 and shape.fetches
                 and context.cursor_fetch_strategy is DEFAULT_FETCH
                 and not context._is_server_side
-                and IGNORE not in context.execution_options
+                and IGNORE not in (options := context.execution_options)
+                and "stream_results" not in options
             ):
                 recorder.append((OPEN, shape.aggregate, ended, duration, 0, 0, current_scope()))
                 context.cursor_fetch_strategy = fetch = Fetch()

@@ -186,7 +186,7 @@ class Recorder:
         fetch.shape, fetch.execute_ns, fetch.slow = shape, duration_ns, None
         if duration_ns >= self.slow_ns or len(self.pending) >= BATCH:
             self.attend(fetch, context)
-        return bool(context._is_server_side)
+        return _is_buffered(context)
 
     def attend(self, fetch: Fetch, context: Context) -> None:
         """Keep an execution whose ``execute`` alone was slow; fold when it is time to."""
@@ -385,6 +385,21 @@ class Recorder:
                 dbapi_connection=context.root_connection.connection.dbapi_connection,
             )
         return entry
+
+
+def _is_buffered(context: Context) -> bool:
+    """Whether SQLAlchemy would give the result a `BufferedRowCursorFetchStrategy`.
+
+    It does so where the driver knows no server-side cursor as well, but not for texts and writes
+    (``DefaultExecutionContext._setup_result_proxy``).
+    """
+    asked = context.execution_options.get("stream_results", False)
+    return bool(context._is_server_side or (asked and not context.is_crud and not context.is_text))
+
+
+def _is_default(context: Context) -> bool:
+    """Whether a column default or sequence is run on the context of a statement yet to come."""
+    return not hasattr(context, "parameters")
 
 
 def _is_default(context: Context) -> bool:
