@@ -200,6 +200,9 @@ def _as_text(value: object, words: object) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 256:
+        # Python refuses to write very long numbers.
+        return f"a number of {value.bit_length()} bits"
     if isinstance(value, (str, int, float, tuple)) or value is None:
         return f"{value!r:.80}"
     return f"a {type(value).__name__}"
