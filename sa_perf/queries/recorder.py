@@ -400,8 +400,3 @@ def _is_buffered(context: Context) -> bool:
 def _is_default(context: Context) -> bool:
     """Whether a column default or sequence is run on the context of a statement yet to come."""
     return not hasattr(context, "parameters")
-
-
-def _is_default(context: Context) -> bool:
-    """Whether a column default or sequence is run on the context of a statement yet to come."""
-    return not hasattr(context, "parameters")
