@@ -121,7 +121,7 @@ class Settings:
         for name, (source, given_value) in given.items():
             try:
                 values[name] = _checked(known[name], given_value)
-            except ValueError:
+            except (ValueError, OverflowError):
                 allowed = known[name].metadata["allowed"]
                 problems.append(f"{source} is {_shown(given_value)}; allowed is {allowed}")
         if problems:
