@@ -35,6 +35,9 @@ class Housekept(Protocol):
     def write_snapshot(self) -> None:
         """Write a snapshot if one is wanted; must not raise."""
 
+    def after_fork(self) -> None:
+        """Begin anew in a child process."""
+
 
 _kept: weakref.WeakKeyDictionary[Housekept, float] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
@@ -130,6 +133,9 @@ def _after_fork_in_child() -> None:
     """The thread may have been stopped in the middle, with the lock in its hand."""
     global _lock, _thread, _wake
     _lock, _wake, _thread = threading.Lock(), threading.Event(), None
+    for one in list(_kept):
+        # First of all: a thread that took one of its old locks would wait for ever.
+        one.after_fork()
     _after_fork()
 
 

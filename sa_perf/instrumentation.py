@@ -310,7 +310,10 @@ def _sync(engine: Engine | AsyncEngine) -> Engine:
 
 def _named(engine: object) -> str:
     # An engine's repr hides the password, but a creator's URL may hold anything.
-    return f"a {type(engine).__name__}" if not isinstance(engine, type) else engine.__name__
+    if isinstance(engine, type):
+        return engine.__name__
+    name = type(engine).__name__
+    return f"an {name}" if name[0] in "AEIOU" else f"a {name}"
 
 
 def _ranked(findings: list[Finding]) -> tuple[Finding, ...]:
@@ -326,11 +329,4 @@ def _scope_ended(run: ScopeRun) -> None:
         one.scope_ended(run)
 
 
-def _after_fork() -> None:
-    for one in tuple(_living):
-        one.after_fork()
-
-
 on_scope_end(_scope_ended)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
