@@ -6,9 +6,10 @@ loaded when it is first asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from sa_perf.dialects.base import DBAPIConnection, DBAPICursor, Dialect
+from sa_perf.dialects.base import Dialect
+from sa_perf.dialects.dbapi import DBAPIConnection, DBAPICursor
 from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
 from sa_perf.dialects.plan import OPERATIONS, Operation, Plan, PlanNode
 
@@ -47,7 +48,8 @@ def dialect_for(bind: Bind) -> Dialect:
     """
     if isinstance(bind, str):
         return _class_for(bind)(bind)
-    dialect: SQLAlchemyDialect = getattr(bind, "dialect", bind)
+    # An engine or a connection has one; a dialect is one.
+    dialect = cast("SQLAlchemyDialect", getattr(cast("object", bind), "dialect", bind))
     name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
     return _class_for(name)(name, paramstyle=dialect.paramstyle)
 

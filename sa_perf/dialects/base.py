@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
+from sa_perf.dialects.dbapi import DBAPIConnection
 from sa_perf.dialects.plan import Plan, PlanNode
 from sa_perf.dialects.relations import resolve, tables_by_alias
 from sa_perf.dialects.statement import Lexer, first_parameters
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from sa_perf.dialects.facts import ColumnFacts, TableFacts
 
-__all__ = ["DBAPIConnection", "DBAPICursor", "Dialect"]
+__all__ = ["Dialect"]
 
 #: Longer texts are not explained: reading them would cost more than the plan is worth.
 MAX_STATEMENT_CHARACTERS = 200_000
@@ -33,34 +34,6 @@ _ALL_QUOTED = re.compile(r"(?<!\w)['\"`].*['\"`](?!\w)|(?<!\w)['\"`].*\Z", re.DO
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\w.:+-]*")
 #: What errors quote that is no name of the statement's.
 _PLACES = frozenset({"field list", "where clause", "on clause", "order clause", "having clause"})
-_PLAIN = (type(None), bool, int, float, str, bytes)
-
-
-class DBAPICursor(Protocol):
-    """The part of a PEP 249 cursor that is used here."""
-
-    @property
-    def description(self) -> Sequence[Sequence[object]] | None:
-        """One item a column, its name first."""
-
-    def execute(self, operation: str, parameters: object = ..., /) -> object:
-        """Run one statement."""
-
-    def fetchall(self) -> Sequence[Sequence[object]]:
-        """All rows that are left."""
-
-    def close(self) -> None:
-        """Give the cursor up."""
-
-
-class DBAPIConnection(Protocol):
-    """The part of a PEP 249 connection that is used here."""
-
-    def cursor(self) -> DBAPICursor:
-        """Open a cursor."""
-
-    def rollback(self) -> None:
-        """End the transaction without a trace."""
 
 
 class Dialect:
@@ -376,28 +349,6 @@ class Dialect:
             raise
         except Exception as error:
             raise ExplainError(self.reason(error, statement, parameters)) from error
-
-
-def fetch(
-    dbapi_connection: DBAPIConnection, sql: str, parameters: object = None
-) -> list[tuple[object, ...]]:
-    """Run one statement on a fresh cursor and return its rows, if it gives any."""
-    dbapi_cursor = dbapi_connection.cursor()
-    try:
-        if parameters is None:
-            dbapi_cursor.execute(sql)
-        else:
-            dbapi_cursor.execute(sql, parameters)
-        if dbapi_cursor.description is None:
-            return []
-        return [tuple(row) for row in dbapi_cursor.fetchall()]
-    finally:
-        dbapi_cursor.close()
-
-
-def is_plain(value: object) -> bool:
-    """Whether a bind value can go to a driver again without running the application's code."""
-    return type(value) in _PLAIN
 
 
 def _last_name(quoted: str) -> str:

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from sa_perf.dialects.base import DBAPIConnection, Dialect, fetch
+from sa_perf.dialects.base import Dialect
+from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.mysql_iterators import iterator_from
 from sa_perf.dialects.mysql_nodes import block_from, decoded
 from sa_perf.dialects.plan import Plan, PlanNode

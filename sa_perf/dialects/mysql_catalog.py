@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sa_perf.dialects.base import DBAPIConnection
+from sa_perf.dialects.dbapi import DBAPIConnection
 from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
 
 __all__ = ["table_facts"]
@@ -27,9 +27,7 @@ SELECT table_schema AS found_schema, table_name AS found_name, column_name AS fo
 _INDEXES = "SELECT * FROM information_schema.statistics WHERE {wanted} ORDER BY seq_in_index"
 
 
-def table_facts(
-    dbapi_connection: DBAPIConnection, tables: Iterable[str]
-) -> dict[str, TableFacts]:
+def table_facts(dbapi_connection: DBAPIConnection, tables: Iterable[str]) -> dict[str, TableFacts]:
     """Facts of the tables that exist, by the name that was asked for."""
     asked = list(tables)[:_MAX_TABLES]
     if not asked:

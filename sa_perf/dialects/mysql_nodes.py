@@ -18,7 +18,9 @@ __all__ = ["block_from", "decoded"]
 _MAX_DEPTH = 150
 _SET_OPERATIONS = frozenset({"union_result", "intersect_result", "except_result", "unit_result"})
 #: Objects that hold no operation.
-_DATA = frozenset({"cost_info", "index_merge", "rowid_filter", "r_engine_stats", "query_optimization"})
+_DATA = frozenset(
+    {"cost_info", "index_merge", "rowid_filter", "r_engine_stats", "query_optimization"}
+)
 _WRAPPERS: dict[str, tuple[Operation, str]] = {
     "filesort": ("sort", "filesort"),
     "ordering_operation": ("sort", "ordering"),

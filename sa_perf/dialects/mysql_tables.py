@@ -127,13 +127,14 @@ def _index_condition(table: Mapping[str, object]) -> str | None:
 def _part(rows: float | None, percent: float | None) -> float | None:
     if rows is None or percent is None:
         return rows
-    return rows * percent / 100
+    # The percentage itself is rounded; more digits would only pretend.
+    return round(rows * percent / 100, 3)
 
 
 def _removed(rows: float | None, percent: float | None) -> float | None:
     if rows is None or percent is None:
         return None
-    return max(0.0, rows - rows * percent / 100)
+    return max(0.0, round(rows - rows * percent / 100, 3))
 
 
 def _seconds(table: Mapping[str, object]) -> float | None:

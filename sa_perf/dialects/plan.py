@@ -171,9 +171,7 @@ _NUMBERS = {
     "actual_seconds",
 }  # fmt: skip
 _FLAGS = {"on_disk", "temporary"}
-_OPTIONAL = [
-    field.name for field in fields(PlanNode) if field.name in _TEXTS | _NUMBERS | _FLAGS
-]
+_OPTIONAL = [field.name for field in fields(PlanNode) if field.name in _TEXTS | _NUMBERS | _FLAGS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +277,9 @@ def _plain(data: Mapping[str, object]) -> dict[str, object]:
         fits = (
             isinstance(value, str)
             if name in _TEXTS
-            else number if name in _NUMBERS else isinstance(value, bool)
+            else number
+            if name in _NUMBERS
+            else isinstance(value, bool)
         )
         if not fits:
             raise ExplainError(f"{name!r} of a plan's node cannot be {value!r}")

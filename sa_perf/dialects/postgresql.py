@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
-from sa_perf.dialects.base import DBAPIConnection, Dialect, fetch
+from sa_perf.dialects.base import Dialect
+from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.plan import Plan, PlanNode
 from sa_perf.dialects.postgresql_nodes import node_from
 from sa_perf.dialects.statement import first_parameters
@@ -153,7 +154,8 @@ class PostgreSQL(Dialect):
         name = self.quote(f"ix_{table}_{column}_trgm"[:63])
         return (
             "CREATE EXTENSION IF NOT EXISTS pg_trgm; "
-            f"CREATE INDEX {name} ON {self.quote(table)} USING gin ({self.quote(column)} gin_trgm_ops)"
+            f"CREATE INDEX {name} ON {self.quote(table)} "
+            f"USING gin ({self.quote(column)} gin_trgm_ops)"
         )
 
     def _generic(

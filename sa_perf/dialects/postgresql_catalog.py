@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sa_perf.dialects.base import DBAPIConnection, fetch
+from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
 
 __all__ = ["table_facts"]
@@ -66,9 +66,7 @@ SELECT i.indrelid, c.relname, i.indisunique, i.indisprimary, am.amname, key.attn
 """
 
 
-def table_facts(
-    dbapi_connection: DBAPIConnection, tables: Iterable[str]
-) -> dict[str, TableFacts]:
+def table_facts(dbapi_connection: DBAPIConnection, tables: Iterable[str]) -> dict[str, TableFacts]:
     """Facts of the tables that the search_path finds, by the name that was asked for."""
     asked = list(tables)[:_MAX_TABLES]
     if not asked:

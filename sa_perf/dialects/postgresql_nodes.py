@@ -176,9 +176,7 @@ def _is_on_disk(plan: Mapping[str, object]) -> bool:
     return batches > 1 or bool(_number(plan, "Disk Usage"))
 
 
-def _detail(
-    plan: Mapping[str, object], around: str
-) -> dict[str, str | int | float | bool | None]:
+def _detail(plan: Mapping[str, object], around: str) -> dict[str, str | int | float | bool | None]:
     detail: dict[str, str | int | float | bool | None] = {}
     for name in _DETAILS:
         value = plan.get(name)

@@ -27,7 +27,7 @@ _NOT_ALIASES = _CLOSERS | frozenset(
         "tablesample", "partition", "from",
     }
 )  # fmt: skip
-_QUOTES = "\"`["
+_QUOTES = '"`['
 
 
 def tables_by_alias(tokens: Iterable[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from sa_perf.dialects.base import DBAPIConnection, Dialect, fetch, is_plain
+from sa_perf.dialects.base import Dialect
+from sa_perf.dialects.dbapi import DBAPIConnection, fetch, is_plain
 from sa_perf.dialects.plan import Operation, Plan, PlanNode
 from sa_perf.dialects.statement import first_parameters
 from sa_perf.errors import ExplainError
@@ -26,7 +27,7 @@ __all__ = ["SQLite"]
 
 _SUPPLIED = re.compile(r"current statement uses (\d+)")
 _SCAN = re.compile(
-    r"(?P<verb>SCAN|SEARCH) (?:TABLE |SUBQUERY )?(?P<name>.+?)(?: AS (?P<alias>\S+))?(?P<exists> EXISTS)?"
+    r"(?P<verb>SCAN|SEARCH) (?:TABLE |SUBQUERY )?(?P<name>.+?)(?: AS (?P<alias>\S+))?(?: EXISTS)?"
     r"(?: USING (?:"
     r"(?P<auto>AUTOMATIC (?:PARTIAL )?COVERING INDEX)|(?P<covering>COVERING )?INDEX (?P<index>.+?)"
     r"|(?P<key>INTEGER PRIMARY KEY|PRIMARY KEY|ROWID SEARCH))(?: \((?P<condition>.*)\))?"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sa_perf.dialects.base import DBAPIConnection, fetch
+from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
 
 __all__ = ["table_facts"]
@@ -20,17 +20,12 @@ _MAX_TABLES = 50
 _LEAST_ROW_BYTES = 6
 
 
-def table_facts(
-    dbapi_connection: DBAPIConnection, tables: Iterable[str]
-) -> dict[str, TableFacts]:
+def table_facts(dbapi_connection: DBAPIConnection, tables: Iterable[str]) -> dict[str, TableFacts]:
     """Facts of the tables that exist, by the name that was asked for.
 
     Costs 0.1 ms a table, and up to a millisecond more where no statistics exist.
     """
-    schemas = [
-        str(row[1])
-        for row in fetch(dbapi_connection, "PRAGMA database_list")
-    ]
+    schemas = [str(row[1]) for row in fetch(dbapi_connection, "PRAGMA database_list")]
     # A name without schema is looked for in temp first, then main, then what was attached.
     schemas.sort(key=lambda schema: {"temp": 0, "main": 1}.get(schema, 2))
     found: dict[str, TableFacts] = {}
@@ -48,7 +43,7 @@ def _table(dbapi_connection: DBAPIConnection, schema: str, name: str) -> TableFa
     master = "sqlite_temp_master" if schema == "temp" else f"{_quoted(schema)}.sqlite_master"
     rows = fetch(
         dbapi_connection,
-        f"SELECT name, sql FROM {master} WHERE type = 'table' AND lower(name) = lower(?)",
+        f"SELECT name, sql FROM {master} WHERE type = 'table' AND lower(name) = lower(?)",  # noqa: S608 -- quoted names
         (name,),
     )
     if not rows:
@@ -60,7 +55,9 @@ def _table(dbapi_connection: DBAPIConnection, schema: str, name: str) -> TableFa
     indexes = _indexes(dbapi_connection, schema, table, master)
     if key and not any(index.primary for index in indexes):
         # An INTEGER PRIMARY KEY is the rowid and has no index of its own.
-        indexes.insert(0, IndexFacts(name="PRIMARY KEY", columns=(*key,), unique=True, primary=True))
+        indexes.insert(
+            0, IndexFacts(name="PRIMARY KEY", columns=(*key,), unique=True, primary=True)
+        )
     indexes.sort(key=lambda index: (not index.primary, index.name))
     return TableFacts(
         name=table,
@@ -85,7 +82,7 @@ def _indexes(
         str(row[0]): str(row[1] or "")
         for row in fetch(
             dbapi_connection,
-            f"SELECT name, sql FROM {master} WHERE type = 'index' AND tbl_name = ?",
+            f"SELECT name, sql FROM {master} WHERE type = 'index' AND tbl_name = ?",  # noqa: S608 -- quoted names
             (table,),
         )
     }
@@ -116,25 +113,31 @@ def _indexes(
     return indexes
 
 
-def _rows(dbapi_connection: DBAPIConnection, schema: str, table: str, *, rowid: bool) -> float | None:
+def _rows(
+    dbapi_connection: DBAPIConnection, schema: str, table: str, *, rowid: bool
+) -> float | None:
     """Rows by ``sqlite_stat1``, else by the density of the first ids."""
     place = _quoted(schema)
-    stat = f"SELECT count(*) FROM {place}.sqlite_master WHERE name = 'sqlite_stat1'"
+    stat = f"SELECT count(*) FROM {place}.sqlite_master WHERE name = 'sqlite_stat1'"  # noqa: S608 -- quoted names
     if schema != "temp" and fetch(dbapi_connection, stat)[0][0]:
-        rows = fetch(dbapi_connection, f"SELECT stat FROM {place}.sqlite_stat1 WHERE tbl = ?", (table,))
+        rows = fetch(
+            dbapi_connection,
+            f"SELECT stat FROM {place}.sqlite_stat1 WHERE tbl = ?",  # noqa: S608 -- quoted names
+            (table,),
+        )
         counts = [int(str(row[0]).split()[0]) for row in rows if str(row[0])[:1].isdigit()]
         if counts:
             return float(max(counts))
     name = f"{place}.{_quoted(table)}"
     if not rowid:
-        limited = f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {_SAMPLED_ROWS + 1})"
+        limited = f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {_SAMPLED_ROWS + 1})"  # noqa: S608 -- quoted names
         counted = _int(fetch(dbapi_connection, limited)[0][0])
         return float(counted) if counted <= _SAMPLED_ROWS else None
-    first = f"SELECT rowid AS number FROM {name} ORDER BY rowid LIMIT {_SAMPLED_ROWS}"
-    head = fetch(dbapi_connection, f"SELECT count(*), min(number), max(number) FROM ({first})")[0]
+    first = f"SELECT rowid AS number FROM {name} ORDER BY rowid LIMIT {_SAMPLED_ROWS}"  # noqa: S608 -- quoted names
+    head = fetch(dbapi_connection, f"SELECT count(*), min(number), max(number) FROM ({first})")[0]  # noqa: S608 -- quoted names
     if _int(head[0]) < _SAMPLED_ROWS:
         return float(_int(head[0]))
-    last = _int(fetch(dbapi_connection, f"SELECT max(rowid) FROM {name}")[0][0])
+    last = _int(fetch(dbapi_connection, f"SELECT max(rowid) FROM {name}")[0][0])  # noqa: S608 -- quoted names
     low, high = _int(head[1]), _int(head[2])
     estimate = _SAMPLED_ROWS * max(1.0, (last - low + 1) / max(1, high - low + 1))
     pages = _int(fetch(dbapi_connection, f"PRAGMA {place}.page_count")[0][0])

@@ -27,7 +27,8 @@ _TOKENS = r"""
   | (?P<name>      "(?:[^"]|"")*(?:"|\Z)  |  `(?:[^`]|``)*(?:`|\Z)  {bracketed} )
   | (?P<placeholder> {placeholder} )
   | (?P<word>      [^\W\d][\w$]* {numbered} )
-  | (?P<number>    (?:0[xX][0-9a-fA-F]+|\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?) )
+  | (?P<number>    0[xX][0-9a-fA-F]+ | \d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?
+                   | \.\d+(?:[eE][+-]?\d+)? )
 """
 _PLACEHOLDERS = {
     "qmark": r"\?\d*",
@@ -101,9 +102,9 @@ class Lexer:
         for token in self._pattern(_ANY_PLACEHOLDER).finditer(text):
             if token.lastgroup == "word":
                 found.add(token.group().casefold())
-            elif token.lastgroup == "name":
-                found.add(token.group()[1:-1].casefold())
-            elif token.lastgroup == "string" and token.group()[0] == '"':
+            elif token.lastgroup == "name" or (
+                token.lastgroup == "string" and token.group()[0] == '"'
+            ):
                 found.add(token.group()[1:-1].casefold())
         return found
 
@@ -154,7 +155,7 @@ class Lexer:
         for token in self._code(statement):
             if ended:
                 raise ExplainRefused("more than one statement in one text; explain them one by one")
-            ended = token == ";"
+            ended = token == ";"  # noqa: S105 -- SQL, no password
             if not kind and token[0].isalpha():
                 kind = token
                 if kind not in EXPLAINABLE:

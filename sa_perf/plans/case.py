@@ -27,7 +27,7 @@ class Case:
 
     Attributes:
         facts: by table's name in lower case.
-        rows_returned: rows that the application fetched; None if unknown.
+        rows_returned: rows that the statement returned or changed; None if unknown.
         big: rows from which on a table is big, >= 0.
         parents: node's ``id()`` -> the node above it.
     """
@@ -96,7 +96,8 @@ class Case:
         branches = [
             block
             for block in self.reading.blocks
-            if block.sources == 1 and [one.casefold() for one in block.tables.values()] == [relation]
+            if block.sources == 1
+            and [one.casefold() for one in block.tables.values()] == [relation]
         ]
         scans = [
             one
@@ -125,6 +126,13 @@ class Case:
         while parent is not None:
             yield parent
             parent = self.parents.get(id(parent))
+
+    def returned_share(self, block: Block, rows: float) -> float | None:
+        """The share of a table's rows that were returned or changed; None if that is unknown."""
+        plain = not (block.limited or block.aggregates or block.distinct)
+        if self.rows_returned is None or not (block.outermost and plain):
+            return None
+        return min(1.0, self.rows_returned / rows)
 
     def severity(self, rows: float) -> str:
         """``"warning"``, or ``"critical"`` from a hundred times a big table's rows on."""

@@ -68,7 +68,7 @@ class ConditionReader:
     scope: Scope
     values: Mapping[str, object]
 
-    def pair(self, part: exp.Expression) -> JoinPair | None:
+    def pair(self, part: exp.Expr) -> JoinPair | None:
         """The columns that a join holds equal; None if the condition is none of that."""
         from sqlglot import exp
 
@@ -87,7 +87,7 @@ class ConditionReader:
             other_column=str(other_column),
         )
 
-    def condition(self, part: exp.Expression) -> Condition:
+    def condition(self, part: exp.Expr) -> Condition:
         """Read a condition; what is not understood is of kind ``"other"``."""
         from sqlglot import exp
 
@@ -116,7 +116,7 @@ class ConditionReader:
             return self._about(part.this, [], "null")
         return Condition(kind="other", table=self._only_table(part))
 
-    def number(self, node: exp.Expression | None) -> float | None:
+    def number(self, node: exp.Expr | None) -> float | None:
         """The number that a literal or a parameter stands for; None if it is not known."""
         from sqlglot import exp
 
@@ -131,13 +131,13 @@ class ConditionReader:
         except (ValueError, OverflowError):
             return None
 
-    def _compared(self, part: exp.Expression, kind: ConditionKind) -> Condition:
+    def _compared(self, part: exp.Expr, kind: ConditionKind) -> Condition:
         left, right = part.args["this"], part.args["expression"]
         condition = self._about(left, [right], kind)
         return condition if condition.column is not None else self._about(right, [left], kind)
 
     def _about(
-        self, side: exp.Expression, others: Sequence[exp.Expression | None], kind: ConditionKind
+        self, side: exp.Expr, others: Sequence[exp.Expr | None], kind: ConditionKind
     ) -> Condition:
         """A condition on the one column of ``side``, compared with what has no column."""
         from sqlglot import exp
@@ -163,7 +163,7 @@ class ConditionReader:
             value=self._value_kind(others),
         )
 
-    def _like(self, part: exp.Expression, *, ignores_case: bool) -> Condition:
+    def _like(self, part: exp.Expr, *, ignores_case: bool) -> Condition:
         pattern = part.args["expression"]
         condition = self._about(part.args["this"], [pattern], "like")
         if condition.kind != "like":
@@ -172,7 +172,7 @@ class ConditionReader:
             condition, leading_wildcard=self._leads_wild(pattern), ignores_case=ignores_case
         )
 
-    def _leads_wild(self, pattern: exp.Expression) -> bool | None:
+    def _leads_wild(self, pattern: exp.Expr) -> bool | None:
         """Whether a pattern begins with a wildcard, as far as its first part tells."""
         from sqlglot import exp
 
@@ -185,18 +185,18 @@ class ConditionReader:
             return str(self.values[first.name]).startswith(_WILDCARDS)
         return None
 
-    def _negated(self, inner: exp.Expression) -> Condition:
+    def _negated(self, inner: exp.Expr) -> Condition:
         from sqlglot import exp
 
         if isinstance(inner, exp.In) and inner.args.get("query") is not None:
             condition = self._about(inner.this, [], "not_in_query")
             given = self._given_column(inner.args["query"])
             if condition.kind == "not_in_query" and given is not None:
-                        return replace(condition, query_column=given)
+                return replace(condition, query_column=given)
             return Condition(kind="not_in_query", query_column=given)
         return Condition(kind="other", table=self._only_table(inner))
 
-    def _given_column(self, query: exp.Expression) -> tuple[str, str] | None:
+    def _given_column(self, query: exp.Expr) -> tuple[str, str] | None:
         """Table and name of the only column that a subquery over one table gives."""
         from sqlglot import exp
 
@@ -213,11 +213,13 @@ class ConditionReader:
             return None
         for one in where.find_all(exp.Not) if where is not None else []:
             # WHERE column IS NOT NULL: the remedy is already there.
-            if isinstance(one.this, exp.Is) and column.name in [c.name for c in one.find_all(exp.Column)]:
+            if isinstance(one.this, exp.Is) and column.name in [
+                c.name for c in one.find_all(exp.Column)
+            ]:
                 return None
         return table.name, column.name
 
-    def _either(self, part: exp.Expression) -> Condition:
+    def _either(self, part: exp.Expr) -> Condition:
         from sqlglot import exp
 
         branches, parts = [part], []
@@ -231,7 +233,7 @@ class ConditionReader:
         table = tables.pop() if len(tables) == 1 else None
         return Condition(kind="or", table=table, parts=tuple(parts))
 
-    def _columns(self, *parts: exp.Expression | None) -> list[exp.Column]:
+    def _columns(self, *parts: exp.Expr | None) -> list[exp.Column]:
         """The columns that may be this block's; one of the block around it counts as a constant."""
         from sqlglot import exp
 
@@ -243,16 +245,12 @@ class ConditionReader:
             if not (self.scope.whole and column.table and not self.scope.has(column.table))
         ]
 
-    def _only_table(self, *parts: exp.Expression | None) -> str | None:
-        from sqlglot import exp
+    def _only_table(self, *parts: exp.Expr | None) -> str | None:
 
-        found = {
-            self.scope.column(column)[0]
-            for column in self._columns(*parts)
-        }
+        found = {self.scope.column(column)[0] for column in self._columns(*parts)}
         return found.pop() if len(found) == 1 else None
 
-    def _text(self, node: exp.Expression) -> str:
+    def _text(self, node: exp.Expr) -> str:
         """An expression without literals and without the table's name."""
         from sqlglot import exp
 
@@ -263,7 +261,7 @@ class ConditionReader:
         text = self.dialect.lexer.rewrite(text, "pyformat", lambda key: "?")
         return self.dialect.lexer.rewrite(self.dialect.lexer.redact(text), "named", lambda key: "?")
 
-    def _value_kind(self, others: Sequence[exp.Expression | None]) -> ValueKind:
+    def _value_kind(self, others: Sequence[exp.Expr | None]) -> ValueKind:
         from sqlglot import exp
 
         kinds: set[ValueKind] = set()
@@ -303,7 +301,7 @@ def values_by_name(
     return found
 
 
-def _bare(node: exp.Expression) -> exp.Expression:
+def _bare(node: exp.Expr) -> exp.Expr:
     from sqlglot import exp
 
     while isinstance(node, exp.Paren):
@@ -311,7 +309,7 @@ def _bare(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _uncast(node: exp.Expression) -> exp.Expression:
+def _uncast(node: exp.Expr) -> exp.Expr:
     from sqlglot import exp
 
     while isinstance(node, (exp.Paren, exp.Cast)):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from sa_perf.dialects import DBAPIConnection, Dialect, Plan, TableFacts, dialect_for
 from sa_perf.errors import ExplainRefused
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Executable
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Query, Session, scoped_session
+    from sqlalchemy.sql import ClauseElement
 
     Statement: TypeAlias = "Executable | Query[object] | str"
     Bind: TypeAlias = (
@@ -102,41 +104,51 @@ def _engine_of(bind: Bind, statement: Statement) -> tuple[Engine, Connection | N
     """The engine to ask, and the connection that is already open, if there is one."""
     from sqlalchemy import Connection, Engine
 
+    found: object = bind
     for name in ("sync_session", "sync_connection", "sync_engine"):
-        bind = getattr(bind, name, None) or bind
-    if hasattr(bind, "registry") and callable(bind):
-        bind = bind()  # a scoped_session
-    if hasattr(bind, "get_bind"):
-        clause = getattr(statement, "statement", statement)
-        clause = None if isinstance(clause, str) else clause
-        session = bind
-        bind = session.get_bind(clause=clause)
-        if isinstance(bind, Engine) and session.in_transaction():
-            return bind, session.connection(bind_arguments={"clause": clause})
-    if isinstance(bind, Connection):
-        return bind.engine, bind
-    if isinstance(bind, Engine):
-        return bind, None
+        found = getattr(found, name, None) or found
+    if callable(found) and hasattr(found, "registry"):
+        found = found()  # a scoped_session
+    if hasattr(found, "get_bind"):
+        session = cast("Session", found)
+        clause = _clause(statement)
+        found = session.get_bind(clause=clause)
+        if isinstance(found, Engine) and session.in_transaction():
+            options: dict[str, object] = {} if clause is None else {"clause": clause}
+            return found, session.connection(bind_arguments=options)
+    if isinstance(found, Connection):
+        return found.engine, found
+    if isinstance(found, Engine):
+        return found, None
     raise ExplainRefused(
         f"explain() takes a session, a connection or an engine, got {type(bind).__name__}"
     )
+
+
+def _clause(statement: Statement) -> ClauseElement | None:
+    """What a session chooses its engine by; None for a text."""
+    from sqlalchemy.sql import ClauseElement
+
+    found = getattr(statement, "statement", statement)
+    return found if isinstance(found, ClauseElement) else None
 
 
 def _compiled(statement: Statement, engine: Engine) -> tuple[str, object]:
     """The text and the parameters that the driver would be given; None if values are missing."""
     if isinstance(statement, str):
         return statement, None
-    clause = getattr(statement, "statement", statement)
-    if not hasattr(clause, "compile"):
+    clause = _clause(statement)
+    if clause is None:
         raise ExplainRefused(f"explain() takes a statement, got {type(statement).__name__}")
-    compiled = clause.compile(
-        dialect=engine.dialect, compile_kwargs={"render_postcompile": True}
-    )
+    compiled = clause.compile(dialect=engine.dialect, compile_kwargs={"render_postcompile": True})
+    if not isinstance(compiled, SQLCompiler):
+        raise ExplainRefused(f"{type(statement).__name__} has no plan: it is no query")
     try:
-        values = compiled.construct_params(escape_names=False)
+        values = dict(compiled.construct_params(escape_names=False) or {})
     except InvalidRequestError:
         return str(compiled), None
-    processors = compiled._bind_processors
+    # Only one set of values is compiled, so each has one processor, not several.
+    processors = cast("Mapping[str, Callable[[object], object]]", compiled._bind_processors)
     bound = {
         name: processors[name](value) if name in processors else value
         for name, value in values.items()

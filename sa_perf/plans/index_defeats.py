@@ -11,7 +11,7 @@ from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.reading import Condition
 from sa_perf.plans.remedies import IndexKey, covering_index, create_index, rewritten
 
-__all__ = ["cast_columns", "defeats"]
+__all__ = ["cast_columns", "defeats", "usable_conditions"]
 
 #: The planner's own casts in a filter: ``((table.column)::numeric = ...)``.
 _CASTED = re.compile(r"\((?:\w+\.)?(\w+)\)::(numeric|double precision|real|bigint|timestamp)")
@@ -39,6 +39,18 @@ def defeats(
     yield from _planner_casts(case, node, conditions, rows)
 
 
+def usable_conditions(
+    case: Case, node: PlanNode, conditions: Sequence[Condition]
+) -> list[Condition]:
+    """The conditions that an index on their column answers."""
+    cast = cast_columns(case, node)
+    return [
+        one
+        for one in conditions
+        if one.column not in cast and not case.defeats_index(one, node.relation)
+    ]
+
+
 def cast_columns(case: Case, node: PlanNode) -> dict[str, str]:
     """Columns that the planner casts in a filter -> the wider type that it casts them to."""
     facts = case.facts_of(node.relation)
@@ -50,9 +62,7 @@ def cast_columns(case: Case, node: PlanNode) -> dict[str, str]:
     return found
 
 
-def _expression(
-    case: Case, node: PlanNode, condition: Condition, rows: float
-) -> Iterable[Ranked]:
+def _expression(case: Case, node: PlanNode, condition: Condition, rows: float) -> Iterable[Ranked]:
     kind = "cast_on_column" if condition.function == "CAST" else "function_on_column"
     facts = case.facts_of(node.relation)
     index = covering_index(facts, [condition.column or ""])
@@ -152,6 +162,7 @@ def _either(case: Case, node: PlanNode, condition: Condition, rows: float) -> It
         "Write one SELECT for each branch and put them together with UNION: each can then use "
         "its own index"
     )
+    because = "not every branch has an index" if missing else "no single index answers both"
     yield _finding(
         case,
         node,
@@ -159,7 +170,7 @@ def _either(case: Case, node: PlanNode, condition: Condition, rows: float) -> It
         kind="or_across_columns",
         condition=condition,
         message=f"OR joins conditions on {' and '.join(columns)}, so all {amount(rows)} rows of "
-        f"{node.relation} are read: {'not every branch has an index' if missing else 'no single index answers both'}.",
+        f"{node.relation} are read: {because}.",
         remedy=remedy,
     )
 

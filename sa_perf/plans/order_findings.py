@@ -167,7 +167,7 @@ def deep_offsets(case: Case) -> Iterable[Ranked]:
         Finding(
             kind="deep_offset",
             severity=case.severity(dropped),  # type: ignore[arg-type]  # one of the three
-            message=f"OFFSET reads and drops at least {dropped:,} rows before the first is returned.",
+            message=f"OFFSET reads and drops at least {dropped:,} rows before it returns one.",
             remedy=remedy,
             place=f"table {read.relation}",
             evidence={"dropped_rows_at_least": dropped, "columns": ", ".join(keyset)},
@@ -193,9 +193,7 @@ def _order_index(case: Case, read: PlanNode, block: Block) -> str | None:
         return None
     # An index can be walked backwards, so only mixed directions need DESC.
     mixed = len({key.descending for key in keys}) > 1
-    made = [
-        IndexKey(column=key.column, descending=key.descending and mixed) for key in keys
-    ]
+    made = [IndexKey(column=key.column, descending=key.descending and mixed) for key in keys]
     return create_index(case.dialect, facts, [*(IndexKey(column=name) for name in head), *made])
 
 

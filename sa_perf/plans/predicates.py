@@ -54,7 +54,7 @@ def read(
 
 def _parsed(
     statement: str, dialect: Dialect, parameters: object
-) -> tuple[exp.Expression | None, dict[str, object]]:
+) -> tuple[exp.Expr | None, dict[str, object]]:
     if len(statement) > _MAX_PARSED:
         return None, {}
     import sqlglot
@@ -76,7 +76,7 @@ def _parsed(
 
 
 def _blocks(
-    tree: exp.Expression,
+    tree: exp.Expr,
     dialect: Dialect,
     facts: Mapping[str, TableFacts],
     values: Mapping[str, object],
@@ -93,12 +93,14 @@ def _blocks(
             and source.name
             and not (source.name.casefold() in common and not source.db)
         }
-        scope = Scope(tables=tables, facts=_facts_by_table(facts), whole=len(tables) == len(sources))
+        scope = Scope(
+            tables=tables, facts=_facts_by_table(facts), whole=len(tables) == len(sources)
+        )
         reader = ConditionReader(dialect=dialect, scope=scope, values=values)
         yield _block(node, reader, outermost=node is tree, sources=len(sources))
 
 
-def _block(node: exp.Expression, reader: ConditionReader, *, outermost: bool, sources: int) -> Block:
+def _block(node: exp.Expr, reader: ConditionReader, *, outermost: bool, sources: int) -> Block:
     from sqlglot import exp
 
     conditions, pairs = [], []
@@ -141,11 +143,11 @@ def _block(node: exp.Expression, reader: ConditionReader, *, outermost: bool, so
     )
 
 
-def _sources(node: exp.Expression) -> list[exp.Expression]:
+def _sources(node: exp.Expr) -> list[exp.Expr]:
     """What stands in FROM and its joins, or what is updated or deleted from."""
     from sqlglot import exp
 
-    found: list[exp.Expression] = []
+    found: list[exp.Expr] = []
     if isinstance(node, (exp.Update, exp.Delete)) and node.this is not None:
         found.append(node.this)
     origin = node.args.get("from_") or node.args.get("from")
@@ -159,7 +161,7 @@ def _sources(node: exp.Expression) -> list[exp.Expression]:
     return [one for one in found if one is not None]
 
 
-def _parts(node: exp.Expression) -> list[exp.Expression]:
+def _parts(node: exp.Expr) -> list[exp.Expr]:
     """What AND joins in WHERE and in the ON of inner joins."""
     from sqlglot import exp
 
@@ -168,7 +170,7 @@ def _parts(node: exp.Expression) -> list[exp.Expression]:
     for source in _sources(node):
         joined += source.args.get("joins") or []
     roots += [join.args["on"] for join in joined if join.args.get("on") is not None]
-    parts: list[exp.Expression] = []
+    parts: list[exp.Expr] = []
     while roots:
         one = roots.pop(0)
         if isinstance(one, exp.Paren):
@@ -180,7 +182,7 @@ def _parts(node: exp.Expression) -> list[exp.Expression]:
     return parts
 
 
-def _using(node: exp.Expression, scope: Scope) -> list[JoinPair]:
+def _using(node: exp.Expr, scope: Scope) -> list[JoinPair]:
     """Pairs of ``JOIN ... USING (column)``, where exactly two tables are joined."""
     names = [
         name.name for join in node.args.get("joins") or [] for name in join.args.get("using") or []
@@ -193,7 +195,7 @@ def _using(node: exp.Expression, scope: Scope) -> list[JoinPair]:
     ]
 
 
-def _keys(clause: exp.Expression | None, scope: Scope) -> tuple[OrderKey, ...]:
+def _keys(clause: exp.Expr | None, scope: Scope) -> tuple[OrderKey, ...]:
     from sqlglot import exp
 
     keys = []
@@ -205,7 +207,7 @@ def _keys(clause: exp.Expression | None, scope: Scope) -> tuple[OrderKey, ...]:
     return tuple(keys)
 
 
-def _own(node: exp.Expression) -> Iterable[exp.Expression]:
+def _own(node: exp.Expr) -> Iterable[exp.Expr]:
     """All below a block that belongs to no block inside of it."""
     from sqlglot import exp
 
@@ -219,7 +221,7 @@ def _own(node: exp.Expression) -> Iterable[exp.Expression]:
 
 
 def _columns(
-    own: Iterable[exp.Expression], scope: Scope, labels: set[str]
+    own: Iterable[exp.Expr], scope: Scope, labels: set[str]
 ) -> frozenset[tuple[str, str]] | None:
     from sqlglot import exp
 
@@ -236,7 +238,7 @@ def _columns(
     return frozenset(found)
 
 
-def _is_correlated(own: Iterable[exp.Expression], scope: Scope) -> bool:
+def _is_correlated(own: Iterable[exp.Expr], scope: Scope) -> bool:
     from sqlglot import exp
 
     named = {one.table.casefold() for one in own if isinstance(one, exp.Column) and one.table}

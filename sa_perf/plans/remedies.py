@@ -28,7 +28,9 @@ class IndexKey:
     descending: bool = False
 
 
-def create_index(dialect: Dialect, facts: TableFacts | None, keys: Sequence[IndexKey]) -> str | None:
+def create_index(
+    dialect: Dialect, facts: TableFacts | None, keys: Sequence[IndexKey]
+) -> str | None:
     """``CREATE INDEX`` on these keys; None if a column is unknown or takes no plain index."""
     if facts is None or not keys:
         return None

@@ -11,12 +11,9 @@ import atexit
 import contextlib
 import logging
 import os
-import threading
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,6 +21,7 @@ from typing import TYPE_CHECKING
 from sa_perf.dialects import DBAPIConnection, Dialect, Plan, dialect_for
 from sa_perf.errors import ExplainError, ExplainRefused, SaPerfError, UnsupportedDatabase
 from sa_perf.finding import Finding
+from sa_perf.plans.memory import Memory, Reservation
 from sa_perf.plans.offers import (
     Offer,
     may_wait,
@@ -45,16 +43,6 @@ _LOGGER = logging.getLogger("sa_perf")
 _HANG_SECONDS = 30.0
 _HANG_LIMITS = 10
 _EXIT_SECONDS = 0.2
-
-
-@dataclass(slots=True)
-class _Known:
-    """When and at which duration a fingerprint was last looked at."""
-
-    at: float
-    duration_seconds: float
-    failed: bool = False
-    waiting: bool = True
 
 
 class PlanSampler:
@@ -94,16 +82,15 @@ class PlanSampler:
         self._timeout_seconds = timeout_seconds
         self._big_table_rows = big_table_rows
         self._keep_literals = keep_literals
-        self._now = now
-        self._slower_ratio = slower_ratio
-        self._again_after_seconds = again_after_seconds
-        self._retry_after_seconds = retry_after_seconds
-        self._results_size = results_size
         self._enabled = enabled
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._results: OrderedDict[str, ExplainedStatement] = OrderedDict()
-        self._explained = self._failed = self._dropped = self._timeouts = 0
+        self._dropped = 0
+        self._memory = Memory(
+            now=now,
+            slower_ratio=slower_ratio,
+            again_after_seconds=again_after_seconds,
+            retry_after_seconds=retry_after_seconds,
+            size=results_size,
+        )
         self._worker = Worker(
             size=queue_size,
             hang_seconds=max(_HANG_SECONDS, _HANG_LIMITS * timeout_seconds),
@@ -136,15 +123,14 @@ class PlanSampler:
             statement: as it went to the driver.
             parameters: as they went to the driver; held only while queued.
             duration_seconds: how long it took, >= 0.
-            rows: rows that it returned; None if unknown.
+            rows: rows that it returned or changed; None if unknown.
             dbapi_connection: the one that it ran on; None if it is gone.
 
         Returns:
             Whether it was taken.
         """
         try:
-            known = self._known.get(fingerprint)
-            if known is not None and not self._is_due(known, duration_seconds):
+            if not self._memory.is_due(fingerprint, duration_seconds):
                 return False
             if not self._enabled or self._worker.closed:
                 return False
@@ -164,21 +150,19 @@ class PlanSampler:
 
     def results(self) -> tuple[ExplainedStatement, ...]:
         """The latest of each fingerprint; what was explained last stands last."""
-        with self._lock:
-            return tuple(self._results.values())
+        return self._memory.results()
 
     def health(self) -> SamplerHealth:
         """Counters and the state of the queue."""
-        with self._lock:
-            return SamplerHealth(
-                queued=len(self._worker.queue),
-                explained=self._explained,
-                failed=self._failed,
-                dropped=self._dropped,
-                timeouts=self._timeouts,
-                abandoned=self._worker.abandoned,
-                alive=self._enabled and not self._worker.closed,
-            )
+        return SamplerHealth(
+            queued=len(self._worker.queue),
+            explained=self._memory.explained,
+            failed=self._memory.failed,
+            dropped=self._dropped,
+            timeouts=self._memory.timeouts,
+            abandoned=self._worker.abandoned,
+            alive=self._enabled and not self._worker.closed,
+        )
 
     def drain(self, timeout_seconds: float) -> bool:
         """Wait until nothing is queued or being explained.
@@ -203,47 +187,28 @@ class PlanSampler:
 
     # Deciding
 
-    def _is_due(self, known: _Known, duration_seconds: float) -> bool:
-        if known.waiting:
-            return False
-        age = self._now() - known.at
-        if known.failed:
-            return age >= self._retry_after_seconds
-        return (
-            duration_seconds >= known.duration_seconds * self._slower_ratio
-            or age >= self._again_after_seconds
-        )
-
     def _accept(self, offer: Offer, dbapi_connection: object | None) -> bool:
-        before = self._known.get(offer.fingerprint)
-        with self._lock:
-            known = self._known.get(offer.fingerprint)
-            if known is not None and not self._is_due(known, offer.duration_seconds):
-                return False
-            self._known[offer.fingerprint] = _Known(self._now(), offer.duration_seconds)
-            self._known.move_to_end(offer.fingerprint)
-            while len(self._known) > self._results_size:
-                self._known.popitem(last=False)
+        reservation = self._memory.reserve(offer.fingerprint, offer.duration_seconds)
+        if reservation is None:
+            return False
         try:
-            prepared = self._asked_here(offer, dbapi_connection)
+            prepared = self._asked_here(offer, dbapi_connection, reservation)
         except Exception as error:
             self._fail(offer, error)
             return True
         # None: a task of the application's event loop goes on with it.
-        return prepared is None or self._put(prepared, before)
+        return prepared is None or self._put(prepared, reservation)
 
-    def _put(self, offer: Offer, before: _Known | None = None) -> bool:
+    def _put(self, offer: Offer, reservation: Reservation) -> bool:
         if self._worker.put(offer):
             return True
-        with self._lock:
-            self._dropped += 1
-            if before is None:
-                self._known.pop(offer.fingerprint, None)
-            else:
-                self._known[offer.fingerprint] = before
+        self._dropped += 1
+        self._memory.release(reservation)
         return False
 
-    def _asked_here(self, offer: Offer, dbapi_connection: object | None) -> Offer | None:
+    def _asked_here(
+        self, offer: Offer, dbapi_connection: object | None, reservation: Reservation
+    ) -> Offer | None:
         """Ask at once where a connection of our own would see another database."""
         engine = self._alive_engine()
         dialect = dialect_for(engine)
@@ -263,7 +228,7 @@ class PlanSampler:
         work = partial(self._prepared, dialect, connection, offer)
         if may_wait(engine):
             return work()
-        start_task(work, self._put, partial(self._fail, offer))
+        start_task(work, partial(self._put, reservation=reservation), partial(self._fail, offer))
         return None
 
     def _prepared(self, dialect: Dialect, connection: DBAPIConnection, offer: Offer) -> Offer:
@@ -286,8 +251,7 @@ class PlanSampler:
     def _run(self, turn: Turn) -> None:
         engine = self._alive_engine()
         dialect = dialect_for(engine)
-        offer = turn.peek()
-        if offer is not None and offer.plan is not None:
+        if turn.next_is_prepared():
             offer = turn.take()
             if offer is not None:
                 self._finish(dialect, offer, turn)
@@ -295,30 +259,31 @@ class PlanSampler:
 
         def explain_all(connection: DBAPIConnection) -> None:
             dialect.begin_session(connection, self._timeout_seconds)
-            while (offer := turn.take()) is not None:
-                if not self._explain(dialect, connection, offer, turn):
-                    return
-                turn.done()
+            while self._explain_next(dialect, connection, turn):
+                pass
 
         def hold(connection: PoolProxiedConnection | None) -> None:
             turn.held = connection
 
         on_own_connection(engine, explain_all, hold)
 
-    def _explain(
-        self, dialect: Dialect, connection: DBAPIConnection, offer: Offer, turn: Turn
-    ) -> bool:
-        """Explain one offer; False if the connection is of no more use."""
+    def _explain_next(self, dialect: Dialect, connection: DBAPIConnection, turn: Turn) -> bool:
+        """Explain the next offer; False if none came or the connection is of no more use."""
+        offer = turn.take()
+        if offer is None:
+            return False
+        usable = True
         try:
             if offer.plan is None:
                 offer = self._prepared(dialect, connection, offer)
+            self._finish(dialect, offer, turn)
         except SaPerfError as error:
             if turn.is_current():
                 self._fail(offer, error)
             # The next one gets a new connection: nobody knows in what state this one is.
-            return isinstance(error, ExplainRefused)
-        self._finish(dialect, offer, turn)
-        return True
+            usable = isinstance(error, ExplainRefused)
+        turn.done()
+        return usable
 
     def _finish(self, dialect: Dialect, offer: Offer, turn: Turn) -> None:
         findings: tuple[Finding, ...] = ()
@@ -365,26 +330,12 @@ class PlanSampler:
             error=error,
             duration_seconds=offer.duration_seconds,
         )
-        with self._lock:
-            self._explained += error is None
-            self._failed += error is not None
-            self._timeouts += timed_out
-            known = self._known.setdefault(offer.fingerprint, _Known(0.0, 0.0))
-            known.at = self._now()
-            known.duration_seconds = offer.duration_seconds
-            known.failed = error is not None and not final
-            known.waiting = False
-            self._results[offer.fingerprint] = result
-            self._results.move_to_end(offer.fingerprint)
-            while len(self._results) > self._results_size:
-                self._results.popitem(last=False)
+        self._memory.record(result, timed_out=timed_out, final=final)
 
     def _start_in_child(self) -> None:
         """Begin anew in a forked child: the parent's thread, queue and connection are not ours."""
-        self._lock = threading.Lock()
         self._worker.start_anew()
-        for fingerprint in [name for name, known in self._known.items() if known.waiting]:
-            del self._known[fingerprint]
+        self._memory.start_anew()
 
 
 _samplers: weakref.WeakSet[PlanSampler] = weakref.WeakSet()

@@ -188,10 +188,10 @@ class Turn:
             self.busy_since = worker.now()
             return True
 
-    def peek(self) -> Offer | None:
-        """The next offer, left in the queue; None if there is none."""
+    def next_is_prepared(self) -> bool:
+        """Whether the next offer has its plan already, so that no connection is needed."""
         with self._worker.changed:
-            return self._worker.queue[0] if self._worker.queue else None
+            return bool(self._worker.queue) and self._worker.queue[0].plan is not None
 
     def take(self) -> Offer | None:
         """The next offer, after a rest and for at most a second of waiting; None: stop."""

@@ -51,7 +51,7 @@ class DriverError(Exception):
 @pytest.mark.parametrize(
     "message",
     [
-        f"invalid input syntax for type integer: \"{CANARY}\"",
+        f'invalid input syntax for type integer: "{CANARY}"',
         f"Incorrect datetime value: '{CANARY}' for column 'a'",
         f"value 'it's {CANARY} here' is wrong",
         f"duplicate key ({CANARY})",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -74,7 +75,7 @@ def test_walking_meets_parents_before_children_in_order() -> None:
     assert [node.label for node in root.walk()] == ["root", "0", "1", "2", "3"]
 
 
-def plan(**changes) -> Plan:
+def plan(**changes: Any) -> Plan:
     node = PlanNode(operation="full_scan", label="Seq Scan", relation="flights")
     return Plan(
         database="x", server_version="1", statement="", root=replace(node, **changes), raw=""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -9,9 +10,11 @@ from sqlalchemy.pool import StaticPool
 from sa_perf.dialects import dialect_for
 
 DIALECT = dialect_for("sqlite")
+KEY = "INTEGER PRIMARY KEY"
+PARTIAL = "AUTOMATIC PARTIAL COVERING INDEX"
 
 
-def parsed(*lines: str):
+def parsed(*lines: str) -> Any:
     rows = [(n, 0, 0, line) for n, line in enumerate(lines, 1)]
     root = DIALECT.parse_plan(rows)
     return root.children[0] if len(root.children) == 1 else root.children
@@ -34,19 +37,19 @@ def parsed(*lines: str):
         ("SEARCH TABLE t AS x USING INDEX ix (a=? AND b>?)", "index_scan", "t", "x", "ix"),
         ("SEARCH t USING INDEX ix (ANY(a) AND b=?)", "index_scan", "t", None, "ix"),
         ("SEARCH t USING COVERING INDEX ix (a>? AND a<?)", "index_only_scan", "t", None, "ix"),
-        ("SEARCH t USING INTEGER PRIMARY KEY (rowid=?)", "key_lookup", "t", None, "INTEGER PRIMARY KEY"),
-        ("SEARCH t USING INTEGER PRIMARY KEY (rowid>?)", "index_scan", "t", None, "INTEGER PRIMARY KEY"),
+        ("SEARCH t USING INTEGER PRIMARY KEY (rowid=?)", "key_lookup", "t", None, KEY),
+        ("SEARCH t USING INTEGER PRIMARY KEY (rowid>?)", "index_scan", "t", None, KEY),
         ("SEARCH t USING PRIMARY KEY (a=?)", "key_lookup", "t", None, "PRIMARY KEY"),
         ("SEARCH t EXISTS USING INDEX ix (a=?)", "index_scan", "t", None, "ix"),
         ("SEARCH t USING INDEX ix (a=?) LEFT-JOIN", "index_scan", "t", None, "ix"),
         ("SEARCH t USING AUTOMATIC COVERING INDEX (a=?)", "automatic_index", "t", None, None),
-        ("SEARCH t USING AUTOMATIC PARTIAL COVERING INDEX (a=?)", "automatic_index", "t", None, None),
+        (f"SEARCH t USING {PARTIAL} (a=?)", "automatic_index", "t", None, None),
         ("SCAN t VIRTUAL TABLE INDEX 0:M1", "virtual_scan", "t", None, None),
         ("SCAN TABLE t VIRTUAL TABLE INDEX 1:", "virtual_scan", "t", None, None),
         ("SCAN SUBQUERY 1", "subquery_scan", None, None, None),
         ("SCAN SUBQUERY 2 AS x", "subquery_scan", None, "x", None),
         ("SCAN (subquery-1)", "subquery_scan", None, None, None),
-        ("SEARCH SUBQUERY 1 AS x USING AUTOMATIC COVERING INDEX (a=?)", "automatic_index", None, "x", None),
+        ("SEARCH SUBQUERY 1 AS x USING AUTOMATIC COVERING INDEX (a=?)", "automatic_index", None, "x", None),  # noqa: E501
     ],
 )  # fmt: skip
 def test_each_wording_of_a_scan_is_read(line, operation, relation, alias, index) -> None:
@@ -103,7 +106,9 @@ def test_each_wording_of_a_step_is_read(line: str, operation: str, temporary: bo
 
 
 def test_a_scan_of_what_was_materialized_is_no_scan_of_a_table() -> None:
-    root = DIALECT.parse_plan([(1, 0, 0, "MATERIALIZE x"), (2, 1, 0, "SCAN t"), (3, 0, 0, "SCAN x")])
+    root = DIALECT.parse_plan(
+        [(1, 0, 0, "MATERIALIZE x"), (2, 1, 0, "SCAN t"), (3, 0, 0, "SCAN x")]
+    )
     scan = next(node for node in root.walk() if node.label == "SCAN x")
     assert scan.operation == "subquery_scan"
 
@@ -156,7 +161,7 @@ def test_the_noise_of_drivers_and_reflection_is_told_apart(statement: str, own: 
 
 
 @pytest.fixture
-def connection():
+def connection() -> Any:
     opened = sqlite3.connect(":memory:")
     yield opened
     opened.close()

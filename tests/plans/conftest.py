@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ class Recorded:
             keep_literals=keep_literals,
         )
 
-    def findings(self, **options) -> list[Finding]:
+    def findings(self, **options: Any) -> list[Finding]:
         parameters = self.content["parameters"]
         return find(
             self.plan(),

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -57,8 +59,7 @@ def test_a_redacted_plan_has_the_same_shape(recorded) -> None:
 
 def test_a_recorded_plan_gives_the_findings_that_a_person_read(recorded) -> None:
     found = [
-        {"kind": one.kind, "place": one.place, "remedy": one.remedy}
-        for one in recorded.findings()
+        {"kind": one.kind, "place": one.place, "remedy": one.remedy} for one in recorded.findings()
     ]
     assert found == recorded.content["expect"]
 
@@ -154,7 +155,7 @@ def mutated(raw: object, data: st.DataObject) -> object:
     return copied
 
 
-def containers(value: object):
+def containers(value: object) -> Iterator[Any]:
     if isinstance(value, dict):
         yield value
         for item in value.values():

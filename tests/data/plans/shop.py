@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     DateTime,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
 )
 
 metadata = MetaData()
@@ -93,11 +95,15 @@ jobs = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("state", String(10), nullable=False),
-    # Nothing looks at this table again once it has grown.
-    postgresql_with={"autovacuum_enabled": False},
-    mysql_stats_auto_recalc="0",
-    mariadb_stats_auto_recalc="0",
 )
+# Nothing looks at this table again once it has grown.
+_UNWATCHED = {
+    "postgresql": "ALTER TABLE jobs SET (autovacuum_enabled = false)",
+    "mysql": "ALTER TABLE jobs STATS_AUTO_RECALC = 0",
+    "mariadb": "ALTER TABLE jobs STATS_AUTO_RECALC = 0",
+}
+for _database, _statement in _UNWATCHED.items():
+    event.listen(jobs, "after_create", DDL(_statement).execute_if(dialect=_database))
 
 
 def rows() -> Iterator[tuple[Table, list[dict[str, object]]]]:
