@@ -1,4 +1,4 @@
-"""All SQL that is written for one database, and the one place that picks.
+"""All SQL that is written for one database; the one place that picks.
 
 `dialect_for` gives the `Dialect` of an engine, a connection or a name. A database's own file is
 loaded when it is first asked for.

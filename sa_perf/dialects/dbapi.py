@@ -1,4 +1,4 @@
-"""Raw DBAPI connections: what is used of them, and how a statement is sent.
+"""Raw DBAPI connections: what is used of them, how SQL is sent.
 
 No listener of SQLAlchemy sees what is sent this way.
 """

@@ -99,16 +99,10 @@ class MySQL(Dialect):
     ) -> Plan:
         """See `Dialect.explain`. A statement with parameters needs their values."""
         kind = self._require(statement, analyze=analyze)
-        style = paramstyle or self.paramstyle
         values = first_parameters(parameters)
         text = statement
         if values is None:
-            if self.lexer.placeholders(statement, style):
-                raise ExplainError(
-                    f"{self.title} plans for given values only, and those of this statement's "
-                    "parameters are not known"
-                )
-            text = self.lexer.rewrite(statement, style, str)
+            text = self._without_placeholders(statement, paramstyle or self.paramstyle)
         sql = self.explain_sql(text, analyze=analyze)
         with self._errors(statement, parameters):
             version = self.server_version(dbapi_connection)
@@ -130,6 +124,14 @@ class MySQL(Dialect):
             keep_literals=keep_literals,
         )
         return replace(plan, database="mariadb") if mariadb else plan
+
+    def _without_placeholders(self, statement: str, style: str) -> str:
+        if self.lexer.placeholders(statement, style):
+            raise ExplainError(
+                f"{self.title} plans for given values only, and those of this statement's "
+                "parameters are not known"
+            )
+        return self.lexer.rewrite(statement, style, str)
 
     def parse_plan(self, raw: object) -> PlanNode:
         """Make a tree of the JSON, as text or as Python's values, whichever server gave it.

@@ -1,4 +1,4 @@
-"""The catalog of MySQL and MariaDB: sizes, columns and indexes of the tables in a plan.
+"""Catalog of MySQL and MariaDB: sizes, columns and indexes.
 
 Three queries on information_schema, whatever the number of tables. InnoDB's row counts are
 estimates from a few pages.

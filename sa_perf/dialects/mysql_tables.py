@@ -1,4 +1,4 @@
-"""One ``table`` object of MariaDB's or MySQL's plan JSON -> `PlanNode`. Pure."""
+"""A ``table`` of MariaDB's or MySQL's plan JSON -> `PlanNode`. Pure."""
 
 from __future__ import annotations
 
@@ -76,14 +76,6 @@ def _scan(
     examined = number(table, "rows_examined_per_scan")
     examined = number(table, "rows") if examined is None else examined
     actual = number(table, "r_rows")
-    costs = table.get("cost_info")
-    detail: dict[str, str | int | float | bool | None] = {
-        key: value
-        for key in _DETAILS
-        if isinstance(value := table.get(key), (str, int, float, bool))
-    }
-    if covering:
-        detail["covering"] = True
     return PlanNode(
         operation=operation,
         label=_label(operation, name, text(table, "key")),
@@ -94,16 +86,30 @@ def _scan(
         filter=text(table, "attached_condition"),
         estimated_rows=_part(examined, number(table, "filtered")),
         examined_rows=examined,
-        estimated_cost=number(costs, "prefix_cost")
-        if isinstance(costs, Mapping)
-        else number(table, "cost"),
+        estimated_cost=_cost(table),
         actual_rows=_part(actual, number(table, "r_filtered")),
         loops=number(table, "r_loops"),
         rows_removed=_removed(actual, number(table, "r_filtered")),
         actual_seconds=_seconds(table),
-        detail=detail,
+        detail=_detail(table),
         children=children,
     )
+
+
+def _cost(table: Mapping[str, object]) -> float | None:
+    costs = table.get("cost_info")
+    return number(costs, "prefix_cost") if isinstance(costs, Mapping) else number(table, "cost")
+
+
+def _detail(table: Mapping[str, object]) -> dict[str, str | int | float | bool | None]:
+    detail: dict[str, str | int | float | bool | None] = {
+        key: value
+        for key in _DETAILS
+        if isinstance(value := table.get(key), (str, int, float, bool))
+    }
+    if table.get("using_index") is True:
+        detail["covering"] = True
+    return detail
 
 
 def _label(operation: Operation, name: str | None, key: str | None) -> str:

@@ -1,4 +1,4 @@
-"""PostgreSQL: EXPLAIN (FORMAT JSON), with the real parameters or for any.
+"""PostgreSQL: EXPLAIN (FORMAT JSON), with the real values or for any.
 
 A plain EXPLAIN takes the locks of its statement and holds them to the end of the transaction, so
 each runs in a read-only transaction with time limits that is rolled back at once. Plain EXPLAIN of

@@ -1,4 +1,4 @@
-"""PostgreSQL's catalog: sizes, columns and indexes of the tables in a plan.
+"""PostgreSQL's catalog: sizes, columns and indexes of tables.
 
 Three queries on pg_catalog, whatever the number of tables. Rows are estimated as the planner does:
 the density at the last ANALYZE times the size of today (estimate_rel_size() in

@@ -1,4 +1,4 @@
-"""SQLite: EXPLAIN QUERY PLAN, PRAGMAs, and databases that live in memory.
+"""SQLite: EXPLAIN QUERY PLAN, PRAGMAs, databases in memory.
 
 Reads the wording of versions 3.31 to 3.54 (src/wherecode.c, select.c, expr.c of each). SQLite has
 no EXPLAIN ANALYZE. EXPLAIN QUERY PLAN compiles the statement and steps through a listing: it reads

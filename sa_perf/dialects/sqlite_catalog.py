@@ -1,4 +1,4 @@
-"""SQLite's catalog: which tables, columns and indexes there are, and how big.
+"""SQLite's catalog: sizes, columns and indexes of tables.
 
 Only PRAGMAs, ``sqlite_master``, ``sqlite_stat1`` and, where ANALYZE never ran, a count of at most
 10,000 rows. No transaction is begun.

@@ -1,4 +1,4 @@
-"""All that is known of one explained statement, and the questions that the findings ask of it."""
+"""All that is known of one explained statement."""
 
 from __future__ import annotations
 

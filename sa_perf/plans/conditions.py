@@ -1,4 +1,4 @@
-"""Read one condition of a WHERE or ON: which column, which operator, wrapped in what."""
+"""Read one condition of a WHERE or ON: column, operator, wrapping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings about conditions that no plain index can answer as they are written."""
+"""Findings about conditions that no plain index can answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings about joins and subqueries: what is read once for each row of something else."""
+"""Findings about joins: what is read once a row of something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which statements were explained, with what result, and when that is due again."""
+"""Which statements were explained, and when that is due again."""
 
 from __future__ import annotations
 

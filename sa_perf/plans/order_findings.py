@@ -1,4 +1,4 @@
-"""Findings about order and memory: sorts, temporary tables, spills, deep offsets."""
+"""Findings about sorts, temporary tables, spills and deep offsets."""
 
 from __future__ import annotations
 

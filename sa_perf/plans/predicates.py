@@ -112,15 +112,6 @@ def _block(node: exp.Expr, reader: ConditionReader, *, outermost: bool, sources:
             conditions.append(reader.condition(part))
     for using in _using(node, reader.scope):
         pairs.append(using)
-    mirrored = [
-        JoinPair(
-            table=pair.other_table,
-            column=pair.other_column,
-            other_table=pair.table,
-            other_column=pair.column,
-        )
-        for pair in pairs
-    ]
     offset = node.args.get("offset")
     own = list(_own(node))
     return Block(
@@ -128,7 +119,7 @@ def _block(node: exp.Expr, reader: ConditionReader, *, outermost: bool, sources:
         outermost=outermost,
         sources=sources,
         conditions=tuple(conditions),
-        joins=(*pairs, *mirrored),
+        joins=(*pairs, *map(_mirrored, pairs)),
         order=_keys(node.args.get("order"), reader.scope),
         group=_keys(node.args.get("group"), reader.scope),
         limited=node.args.get("limit") is not None or node.args.get("fetch") is not None,
@@ -140,6 +131,15 @@ def _block(node: exp.Expr, reader: ConditionReader, *, outermost: bool, sources:
         correlated=_is_correlated(own, reader.scope),
         query=isinstance(node, exp.Select),
         columns=_columns(own, reader.scope, {one.alias for one in node.expressions if one.alias}),
+    )
+
+
+def _mirrored(pair: JoinPair) -> JoinPair:
+    return JoinPair(
+        table=pair.other_table,
+        column=pair.other_column,
+        other_table=pair.table,
+        other_column=pair.column,
     )
 
 

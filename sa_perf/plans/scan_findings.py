@@ -1,4 +1,4 @@
-"""Findings about reading: tables read whole, and rows read to be thrown away."""
+"""Findings about tables read whole and rows thrown away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings about what a statement asks for, and about statistics that are off."""
+"""Findings about large results, NOT IN and wrong statistics."""
 
 from __future__ import annotations
 
