@@ -104,7 +104,9 @@ def _decoded(kind: object, data: object, place: str) -> object:
         return tuple(_decoded(item, one, f"{place}[{at}]") for at, one in enumerate(_list(data)))
     if origin is not None and issubclass(origin, Mapping):
         _expect(isinstance(data, dict), data, place, "an object")
-        return cast("dict[str, object]", data)
+        _, item = get_args(kind)
+        given = cast("dict[str, object]", data)
+        return {name: _decoded(item, one, f"{place}.{name}") for name, one in given.items()}
     if isinstance(kind, type) and is_dataclass(kind):
         return _decoded_dataclass(kind, data, place)
     return _decoded_scalar(kind, data, place)
@@ -113,8 +115,9 @@ def _decoded(kind: object, data: object, place: str) -> object:
 def _decoded_scalar(kind: object, data: object, place: str) -> object:
     if kind is datetime:
         try:
-            moment = datetime.fromisoformat(cast("str", data))
-        except (TypeError, ValueError):
+            # Python 3.10 reads no "Z", which other writers of the schema may use.
+            moment = datetime.fromisoformat(cast("str", data).replace("Z", "+00:00"))
+        except (AttributeError, TypeError, ValueError):
             moment = None
         _expect(moment is not None and moment.tzinfo is not None, data, place, "a UTC time")
         return moment
@@ -125,12 +128,20 @@ def _decoded_scalar(kind: object, data: object, place: str) -> object:
             message = f"{place}: {error}"
             raise ValueError(message) from error
     if kind is float:
-        number = isinstance(data, (int, float)) and not isinstance(data, bool)
-        _expect(number, data, place, "a number")
+        _expect(_is_number(data), data, place, "a number")
         return float(cast("float", data))
     if kind in {int, str, bool, type(None)}:
         return _expect(type(data) is kind, data, place, getattr(kind, "__name__", ""))
     return data
+
+
+def _is_number(data: object) -> bool:
+    if not isinstance(data, (int, float)) or isinstance(data, bool):
+        return False
+    try:
+        return math.isfinite(data)
+    except OverflowError:
+        return False
 
 
 def _decoded_union(kinds: tuple[object, ...], data: object, place: str) -> object:
@@ -174,6 +185,9 @@ def _list(data: object) -> list[typing.Any]:
 
 def _expect(fits: bool, data: object, place: str, wanted: str) -> object:
     if not fits:
-        message = f"{place} is {data!r:.40}, not {wanted}"
+        # Python refuses to write very long whole numbers.
+        long = isinstance(data, int) and data.bit_length() > 256
+        shown = "a number beyond all bounds" if long else f"{data!r:.40}"
+        message = f"{place} is {shown}, not {wanted}"
         raise ValueError(message)
     return data

@@ -182,7 +182,7 @@ class Snapshot:
             raise InvalidSnapshot(message)
         try:
             return decoded(cls, data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             message = f"damaged snapshot: {error}"
             raise InvalidSnapshot(message) from error
 

@@ -172,8 +172,9 @@ class Histogram:
             ValueError: it is no list of pairs of whole numbers in their range.
         """
         try:
-            pairs = iter(value)  # type: ignore[call-overload]  # TypeError is caught
-            return cls.from_items([(whole_number(at), whole_number(count)) for at, count in pairs])
+            if not isinstance(value, (list, tuple)):
+                raise TypeError(type(value))
+            return cls.from_items([(whole_number(at), whole_number(count)) for at, count in value])
         except TypeError as error:
             message = f"no list of (bucket, count) pairs: {value!r:.40}"
             raise ValueError(message) from error
