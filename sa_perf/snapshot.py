@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -214,7 +215,9 @@ class Snapshot:
             OSError: the file cannot be written.
         """
         target = Path(path)
-        beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+        # Several threads may write at once: housekeeping, the end of the process, the application.
+        writer = f"{os.getpid()}.{threading.get_ident()}"
+        beside = target.with_name(f".{target.name}.{writer}.part")
         try:
             beside.write_text(self.to_json(), encoding="utf-8", errors="surrogatepass")
             beside.replace(target)

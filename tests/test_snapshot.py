@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import threading
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -241,6 +242,28 @@ def test_a_file_is_replaced_whole_or_not_at_all(snapshot, tmp_path, monkeypatch)
     with pytest.raises(RuntimeError):
         snapshot.write(path)
     monkeypatch.undo()
+    assert Snapshot.read(path) == snapshot
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_several_threads_may_write_one_file(snapshot, tmp_path) -> None:
+    path, barrier = tmp_path / "x.json", threading.Barrier(8)
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        barrier.wait()
+        try:
+            for _ in range(20):
+                snapshot.write(path)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
     assert Snapshot.read(path) == snapshot
     assert os.listdir(tmp_path) == ["x.json"]
 
