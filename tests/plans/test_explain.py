@@ -32,13 +32,13 @@ class Flight(Base):
 
 @pytest.fixture
 def engine(db) -> Any:
-    """An engine with 12,000 flights."""
+    """An engine with 300 flights, four of each tail number."""
     made = db.engine()
     Base.metadata.create_all(made)
     with made.begin() as connection:
         connection.execute(
             Flight.__table__.insert(),
-            [{"id": n, "tail": f"N{n % 3000}", "n": n} for n in range(1, 12_001)],
+            [{"id": n, "tail": f"N{n % 75}", "n": n} for n in range(1, 301)],
         )
     return made
 
@@ -53,7 +53,7 @@ def words(console: Console) -> str:
     return console.file.getvalue()
 
 
-QUERY = select(Flight).where(Flight.tail == "N77", Flight.id.in_([1, 2, 3]))
+QUERY = select(Flight).where(Flight.tail == "N7", Flight.id.in_([1, 2, 3]))
 
 
 def test_a_query_of_the_orm_is_explained_on_a_session(engine, printed) -> None:
@@ -122,7 +122,7 @@ def test_a_session_within_a_transaction_keeps_it(engine, printed) -> None:
 
 def test_analyze_tells_what_was_met(engine, printed) -> None:
     plan = explain(
-        select(Flight).where(Flight.tail == "N77"), engine, analyze=True, console=printed
+        select(Flight).where(Flight.tail == "N7"), engine, analyze=True, console=printed
     )
     if engine.dialect.name == "sqlite":
         assert not plan.analyzed
@@ -150,7 +150,13 @@ def test_analyze_tells_what_was_met(engine, printed) -> None:
         "SELECT ( FROM",
     ],
 )
-@pytest.mark.parametrize("database", ["postgresql_database", "mariadb_database"])
+@pytest.mark.parametrize(
+    "database",
+    [
+        pytest.param("postgresql_database", marks=pytest.mark.postgresql),
+        pytest.param("mariadb_database", marks=pytest.mark.mariadb),
+    ],
+)
 def test_analyze_runs_nothing_that_may_act(request, database: str, statement: str, printed) -> None:
     engine = request.getfixturevalue(database).engine()
     Base.metadata.create_all(engine)

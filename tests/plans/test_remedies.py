@@ -68,7 +68,14 @@ def looked_at(engine: Engine, case: Any) -> tuple[Any, list]:
     return plan, [f for f in findings if f.kind in KINDS and f.remedy.startswith("CREATE INDEX")]
 
 
-@pytest.mark.parametrize("database", ["sqlite_database", "postgresql_database", "mariadb_database"])
+@pytest.mark.parametrize(
+    "database",
+    [
+        "sqlite_database",
+        pytest.param("postgresql_database", marks=pytest.mark.postgresql),
+        pytest.param("mariadb_database", marks=pytest.mark.mariadb),
+    ],
+)
 def test_each_index_that_is_named_changes_the_plan_and_ends_the_finding(
     request, database: str, shop
 ) -> None:
