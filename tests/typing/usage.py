@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -78,6 +78,12 @@ def names(session: Session) -> Iterator[str]:
     yield from session.scalars(select(User.name))
 
 
+@sa_perf.scope("changes")
+async def changes() -> AsyncIterator[int]:
+    """An asynchronous generator keeps its type as well."""
+    yield 1
+
+
 async def refresh_twice() -> int:
     """A tracked coroutine is awaited like any other."""
     total = await refresh("a")
@@ -88,6 +94,7 @@ async def refresh_twice() -> int:
 with Session(engine) as session:
     assert_type(report(session, limit=3), list[str])
     assert_type(names(session), Iterator[str])
+    assert_type(changes(), AsyncIterator[int])
     plan = sa_perf.explain(select(User), session)
     print(plan)
 
