@@ -5,6 +5,7 @@ An index is named only where the catalog knows every column of it and has none l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,12 @@ __all__ = ["IndexKey", "covering_index", "create_index", "key_columns", "rewritt
 
 _MAX_KEYS = 4
 _MAX_NAME = 60
+_DAYS = frozenset({"DATE", "TO_DATE", "TRUNC"})
+_PARTS_OF_TIME = frozenset(
+    {"YEAR", "MONTH", "EXTRACT", "STRFTIME", "DATE_PART", "DATE_TRUNC", "DATE_FORMAT"}
+)
+_PREFIXES = frozenset({"SUBSTR", "SUBSTRING", "LEFT"})
+_SUBSTITUTES = frozenset({"COALESCE", "IFNULL", "NVL"})
 _TWO_VALUED = ("bool", "tinyint(1)", "bit(1)")
 
 
@@ -93,18 +100,17 @@ def key_columns(
 
 def rewritten(condition: Condition) -> str | None:
     """The condition so that an index on the bare column answers it; None if none is known."""
-    column, function = condition.column, condition.function
-    if column is None or function is None or condition.kind not in ("equal", "range", "in"):
+    column = condition.column
+    if column is None or condition.expression is None or condition.kind != "equal":
         return None
-    if condition.kind != "equal":
-        return None
-    if function in ("DATE", "TO_DATE", "TRUNC"):
-        return f"{column} >= :day AND {column} < :next_day"
-    if function in ("YEAR", "EXTRACT", "STRFTIME", "DATE_PART", "DATE_TRUNC", "DATE_FORMAT"):
+    functions = {name.upper() for name in re.findall(r"(\w+)\s*\(", condition.expression)}
+    if functions & _PARTS_OF_TIME:
         return f"{column} >= :begin AND {column} < :end"
-    if function in ("SUBSTR", "SUBSTRING", "LEFT"):
+    if functions & _DAYS:
+        return f"{column} >= :day AND {column} < :next_day"
+    if functions & _PREFIXES:
         return f"{column} LIKE 'prefix%'"
-    if function in ("COALESCE", "IFNULL", "NVL"):
+    if functions & _SUBSTITUTES:
         return f"{column} = ?, with OR {column} IS NULL only where ? is the substitute"
     return None
 

@@ -96,7 +96,9 @@ def _missing_index(
         severity = case.severity(rows)
     if remedy is None or not columns:
         return
-    kept = "" if share is None else f" to keep about {amount(share * rows)}"
+    kept = ""
+    if share is not None:
+        kept = f" to keep about {amount(share * rows)}" if share * rows >= 1 else " to keep none"
     yield (
         rows,
         Finding(

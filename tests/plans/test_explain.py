@@ -121,9 +121,7 @@ def test_a_session_within_a_transaction_keeps_it(engine, printed) -> None:
 
 
 def test_analyze_tells_what_was_met(engine, printed) -> None:
-    plan = explain(
-        select(Flight).where(Flight.tail == "N7"), engine, analyze=True, console=printed
-    )
+    plan = explain(select(Flight).where(Flight.tail == "N7"), engine, analyze=True, console=printed)
     if engine.dialect.name == "sqlite":
         assert not plan.analyzed
         assert "cannot report on a run" in words(printed)

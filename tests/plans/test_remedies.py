@@ -13,7 +13,8 @@ from sqlalchemy import Engine, text
 from sa_perf.dialects import ColumnFacts, IndexFacts, TableFacts, dialect_for
 from sa_perf.plans.findings import find
 from sa_perf.plans.offers import tables_of
-from sa_perf.plans.remedies import IndexKey, covering_index, create_index
+from sa_perf.plans.reading import Condition
+from sa_perf.plans.remedies import IndexKey, covering_index, create_index, rewritten
 
 SHOP = Path(__file__).resolve().parent.parent / "data" / "plans" / "shop.py"
 KINDS = {
@@ -158,3 +159,24 @@ def test_an_expression_is_indexed_only_where_that_is_possible() -> None:
 def test_a_partial_index_does_not_count_as_one_on_the_column() -> None:
     assert covering_index(FACTS, ["tail"]) is None
     assert covering_index(FACTS, ["origin"]).name == "ix_flights_tail"
+
+
+@pytest.mark.parametrize(
+    ("expression", "remedy"),
+    [
+        ("DATE(at)", "at >= :day AND at < :next_day"),
+        ("CAST(STRFTIME(?, at) AS INTEGER)", "at >= :begin AND at < :end"),
+        ("EXTRACT(YEAR FROM at)", "at >= :begin AND at < :end"),
+        ("SUBSTR(at, ?, ?)", "at LIKE 'prefix%'"),
+        ("REVERSE(at)", None),
+        (None, None),
+    ],
+)
+def test_a_condition_is_rewritten_where_its_meaning_is_known(expression, remedy) -> None:
+    condition = Condition(kind="equal", table="t", column="at", expression=expression)
+    assert rewritten(condition) == remedy
+
+
+def test_a_range_is_not_rewritten() -> None:
+    condition = Condition(kind="range", table="t", column="at", expression="DATE(at)")
+    assert rewritten(condition) is None
