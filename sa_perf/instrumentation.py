@@ -19,7 +19,6 @@ from sqlalchemy.engine import CreateEnginePlugin, Engine
 from sa_perf import housekeeping
 from sa_perf.errors import InvalidSettings, NotInstalled
 from sa_perf.post import Everywhere, Post
-from sa_perf.queries.aggregate import NO_AGGREGATE, SCOPE_END
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.scopes import ScopeRun, on_scope_end
 from sa_perf.queries.slow_log import SlowLog
@@ -254,7 +253,7 @@ class Instrumentation:
 
     def scope_ended(self, run: ScopeRun) -> None:
         """Count the end of a scope's run."""
-        self.statistics.pending.append((SCOPE_END, NO_AGGREGATE, 0, 0, 0, 0, run))
+        self.statistics.pending.append(run)
 
     def _adopt(self, engine: Engine) -> Post | None:
         """Put a post on an engine; None where another instrumentation has one there."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExecuteStyle
 
-from sa_perf.queries.aggregate import OPEN
+from sa_perf.queries.execution import PENDING
 from sa_perf.queries.fetch import Fetch
 from sa_perf.queries.recorder import BATCH, DEFAULT_FETCH, IGNORE
 from sa_perf.queries.scopes import current_scope
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 
+    from sa_perf.queries.execution import Context
     from sa_perf.queries.loop_lag import LoopLag
     from sa_perf.queries.recorder import Recorder
-    from sa_perf.queries.shape import Context, Parameters, Shape
+    from sa_perf.queries.shape import Parameters, Shape
 
 __all__ = ["AsyncDialectEvents", "CursorEvents", "DialectEvents", "Door", "taken"]
 
@@ -81,6 +82,7 @@ class DialectEvents:
         self._recorder = recorder
         self._dialect = dialect
         self._had_events = dialect._has_events
+        self._streams = dialect.supports_server_side_cursors
         self._listeners: dict[str, Callable[..., Any]] = {
             "do_execute": self.do_execute,
             "do_executemany": self.do_executemany,
@@ -121,10 +123,8 @@ class DialectEvents:
         """Execute a statement and count it; True: nobody else has to."""
         try:
             shape: Shape | None = context.compiled._sa_perf_shape
-            if shape.recorder is not self._recorder:  # type: ignore[union-attr]  # never None there
-                shape = self._recorder.shape_of(context, statement)
         except AttributeError:
-            shape = self._recorder.shape_of(context, statement)
+            shape = None
         started = _clock()
         try:
             if len(self._executes) == 1 or not self._handled_by_others(
@@ -134,28 +134,29 @@ class DialectEvents:
         except BaseException:
             context._sa_perf_started = started
             raise
-        ended = _clock()
-        duration, recorder = ended - started, self._recorder
+        ended, recorder = _clock(), self._recorder
         try:
-            # Recorder.executed() for the ordinary case, by hand: the call would cost a tenth.
+            # Recorder.succeeded() for the ordinary case, by hand: the call would cost a tenth.
             if (
                 shape is not None
-                and shape.fetches
+                and shape.recorder is recorder
+                and (shape.fetches or (shape.asks and cursor.description is not None))
                 and context.cursor_fetch_strategy is DEFAULT_FETCH
-                and not context._is_server_side
                 and IGNORE not in (options := context.execution_options)
                 and "stream_results" not in options
+                and not (self._streams and context._is_server_side)
             ):
-                recorder.append((OPEN, shape.aggregate, ended, duration, 0, 0, current_scope()))
                 context.cursor_fetch_strategy = fetch = Fetch()
-                fetch.shape, fetch.execute_ns, fetch.slow = shape, duration, None
-                if duration >= recorder.slow_ns or len(recorder.pending) >= BATCH:
+                fetch.shape, fetch.execute_ns, fetch.ended_ns = shape, ended - started, ended
+                fetch.run, fetch.rows, fetch.counted = current_scope(), -1, PENDING
+                recorder.append(fetch)
+                if fetch.execute_ns >= recorder.slow_ns or len(recorder.pending) >= BATCH:
                     recorder.attend(fetch, context)
                 return True
         except Exception as error:
             recorder.faults.note("do_execute", error)
             return True
-        recorder.succeeded(context, statement, cursor, duration)
+        recorder.succeeded(context, statement, cursor, ended - started)
         return True
 
     def do_executemany(

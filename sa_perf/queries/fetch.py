@@ -20,21 +20,22 @@ from sqlalchemy.engine.cursor import (
     CursorFetchStrategy,
 )
 
+from sa_perf.queries.execution import Execution
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.engine import CursorResult
     from sqlalchemy.engine.interfaces import DBAPICursor
 
-    from sa_perf.queries.shape import Context, Shape
-    from sa_perf.queries.slow_log import SlowEntry
+    from sa_perf.queries.execution import Context
 
 __all__ = ["BufferedFetch", "Fetch", "RowFetch"]
 
 _clock = time.perf_counter_ns
 
 
-class Fetch(CursorFetchStrategy):
+class Fetch(Execution, CursorFetchStrategy):
     """The strategy of an ordinary result, one object an execution.
 
     Most results are fetched at once. One that is read bit by bit changes to a `RowFetch`. There is
@@ -47,18 +48,17 @@ class Fetch(CursorFetchStrategy):
         slow: its entry in the slow log; None where it was quick.
     """
 
-    __slots__ = ("execute_ns", "shape", "slow")
-
-    shape: Shape
-    execute_ns: int
-    slow: SlowEntry | None
+    __slots__ = ()
 
     def fetchall(self, result: CursorResult[Any], dbapi_cursor: DBAPICursor) -> Sequence[object]:
         started = _clock()
         try:
             rows: Sequence[object] = dbapi_cursor.fetchall()
-            ended = _clock()
-            self.shape.recorder.fetched(self, result.context, ended, ended - started, len(rows))
+            self.fetched_ns = ended = _clock()
+            self.fetch_ns = fetch_ns = ended - started
+            self.rows = len(rows)
+            if self.counted or self.execute_ns + fetch_ns >= self.shape.slow_ns:
+                self.shape.recorder.fetched(self, result.context)
             result._soft_close()
         except BaseException as error:
             self.handle_exception(result, dbapi_cursor, error)
@@ -251,11 +251,9 @@ def _count(strategy: RowFetch | BufferedFetch, *, collected: bool = False) -> No
     """Hand on what was fetched, once."""
     opened, strategy.opened = strategy.opened, None
     if opened is not None:
-        opened.shape.recorder.fetched(
-            opened,
-            strategy.context,
-            _clock(),
-            strategy.fetch_ns,
-            strategy.rows,
-            collected=collected,
-        )
+        opened.fetched_ns = _clock()
+        opened.fetch_ns = strategy.fetch_ns
+        opened.rows = strategy.rows
+        shape = opened.shape
+        if opened.counted or opened.execute_ns + opened.fetch_ns >= shape.slow_ns:
+            shape.recorder.fetched(opened, strategy.context, collected=collected)

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH
 from sqlalchemy.engine.interfaces import ExecuteStyle
 
-from sa_perf.queries.aggregate import FETCHED, OPEN, WHOLE
 from sa_perf.queries.call_site import call_site
+from sa_perf.queries.execution import PENDING, Execution
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.fetch import BufferedFetch, Fetch
 from sa_perf.queries.parameters import ParameterMode, described
 from sa_perf.queries.scopes import current_scope
-from sa_perf.queries.shape import OpenExecution, Shape, Shapes
+from sa_perf.queries.shape import Shape, Shapes
 from sa_perf.queries.slow_log import SlowEntry
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext, ExecutionContext
     from sqlalchemy.engine.interfaces import DBAPICursor
 
+    from sa_perf.queries.execution import Context, Counted
     from sa_perf.queries.fingerprint import Fingerprinter
-    from sa_perf.queries.shape import Context
     from sa_perf.queries.slow_log import SlowLog
     from sa_perf.queries.statistics import Statistics
 
@@ -42,7 +42,7 @@ DEFAULT_FETCH = _DEFAULT_FETCH
 IGNORE = "sa_perf_ignore"
 
 #: Records after which the statistics are folded, on the thread that adds the last.
-BATCH = 256
+BATCH = 128
 _LEAST_LOOP_WAIT_NS = 1_000_000
 _clock = time.perf_counter_ns
 _INSERTMANYVALUES = ExecuteStyle.INSERTMANYVALUES
@@ -71,17 +71,6 @@ class RecorderOptions:
     slow_seconds: float
     parameters: ParameterMode
     max_statement_length: int
-
-
-class _Batches:
-    """An open call that SQLAlchemy sends as several multi-row INSERTs."""
-
-    __slots__ = ("duration_ns", "executions", "run")
-
-    def __init__(self) -> None:
-        self.duration_ns = 0
-        self.executions = 0
-        self.run = current_scope()
 
 
 class Recorder:
@@ -181,9 +170,10 @@ class Recorder:
             # No rows, or the dialect has fetched them by itself.
             self._whole(shape, context, cursor.rowcount, duration_ns)
             return False
-        self.append((OPEN, shape.aggregate, _clock(), duration_ns, 0, 0, current_scope()))
         context.cursor_fetch_strategy = fetch = Fetch()
-        fetch.shape, fetch.execute_ns, fetch.slow = shape, duration_ns, None
+        fetch.shape, fetch.execute_ns, fetch.ended_ns = shape, duration_ns, _clock()
+        fetch.run, fetch.rows, fetch.counted = current_scope(), -1, PENDING
+        self.append(fetch)
         if duration_ns >= self.slow_ns or len(self.pending) >= BATCH:
             self.attend(fetch, context)
         return _is_buffered(context)
@@ -221,31 +211,29 @@ class Recorder:
 
     def fetched(
         self,
-        opened: OpenExecution,
+        opened: Execution,
         context: Context,
-        ended_ns: int,
-        fetch_ns: int,
-        rows: int,
         *,
         collected: bool = False,
     ) -> None:
         """Add the fetches of a result to its execution, see `CountsFetches`."""
         try:
-            aggregate = opened.shape.aggregate
-            execute_ns = opened.execute_ns
-            run = current_scope()
-            self.append((FETCHED, aggregate, ended_ns, execute_ns, fetch_ns, rows, run))
-            entry = opened.slow
+            if opened.counted:
+                self.append(opened)
+            duration_ns = opened.execute_ns + opened.fetch_ns
+            if duration_ns < self.slow_ns:
+                return
+            entry: SlowEntry | None = getattr(opened, "slow", None)
             if entry is not None:
-                entry.fetch_ns, entry.rows = fetch_ns, rows
-                entry.duration_ns = execute_ns + fetch_ns
-            elif execute_ns + fetch_ns >= self.slow_ns:
+                entry.fetch_ns, entry.rows = opened.fetch_ns, opened.rows
+                entry.duration_ns = duration_ns
+            else:
                 self.slow(
                     opened.shape,
                     context,
-                    execute_ns,
-                    fetch_ns=fetch_ns,
-                    rows=rows,
+                    opened.execute_ns,
+                    fetch_ns=opened.fetch_ns,
+                    rows=opened.rows,
                     collected=collected,
                 )
         except Exception as error:
@@ -307,37 +295,37 @@ class Recorder:
     ) -> None:
         """Count an execution that is complete: it returns no rows."""
         rows = max(rows, 0)
-        self.append((WHOLE, shape.aggregate, _clock(), duration_ns, 0, rows, current_scope()))
+        done = Execution()
+        done.shape, done.execute_ns, done.counted = shape, duration_ns, PENDING
+        done.ended_ns = done.fetched_ns = _clock()
+        done.run, done.fetch_ns, done.rows = current_scope(), 0, rows
+        self.append(done)
         if duration_ns >= self.slow_ns:
             self.slow(shape, context, duration_ns, rows=rows)
         if len(self.pending) >= BATCH:
             self.fold()
 
     def _batch(self, shape: Shape, context: Context, duration_ns: int) -> None:
-        batches: _Batches | None = context.__dict__.get("_sa_perf_batches")
-        if batches is None:
-            batches = context._sa_perf_batches = _Batches()
+        """Add up a call that SQLAlchemy sends as several multi-row INSERTs."""
+        durations: list[int] | None = getattr(context, "_sa_perf_batches", None)
+        if durations is None:
+            durations = context._sa_perf_batches = []
             # The number of batches is not known to listeners; post_exec runs after the last.
-            context.post_exec = self._ending(shape, context, batches, context.post_exec)
-        batches.duration_ns += duration_ns
-        batches.executions += 1
+            context.post_exec = self._ending(shape, context, durations, context.post_exec)
+        durations.append(duration_ns)
 
     def _ending(
-        self,
-        shape: Shape,
-        context: Context,
-        batches: _Batches,
-        post_exec: Callable[[], None],
+        self, shape: Shape, context: Context, durations: list[int], post_exec: Callable[[], None]
     ) -> Callable[[], None]:
         def ended() -> None:
             del context.post_exec
             try:
                 sets = len(context.compiled_parameters)
-                self._whole(shape, context, sets, batches.duration_ns)
+                self._whole(shape, context, sets, sum(durations))
                 self._statistics.count_batches(
                     shape.aggregate,
                     style="insertmanyvalues",
-                    executions=batches.executions,
+                    executions=len(durations),
                     parameter_sets=sets,
                 )
             except Exception as error:
@@ -348,7 +336,7 @@ class Recorder:
 
     def slow(
         self,
-        shape: Shape,
+        shape: Counted,
         context: Context,
         execute_ns: int,
         *,

@@ -6,15 +6,14 @@ Everything is called under the statistics' lock.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sa_perf.queries.aggregate import FETCHED, SCOPE_END
+from sa_perf.queries.execution import COUNTED, Execution
 
 if TYPE_CHECKING:
-    from sa_perf.queries.aggregate import Aggregate, Record
+    from sa_perf.queries.aggregate import Aggregate
     from sa_perf.queries.scopes import ScopeRun
 
 __all__ = ["Repeat", "ScopeStatistics", "ScopeStats"]
@@ -75,7 +74,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.statements = self.rows = self.database_ns = 0
-        self.calls: Counter[Aggregate] = Counter()
+        self.calls: dict[Aggregate, int] = {}
 
 
 class _Sums:
@@ -113,27 +112,36 @@ class ScopeStatistics:
         self._open: dict[ScopeRun, _Tally] = {}
         self._sums: dict[str, _Sums] = {}
 
-    def add(self, record: Record) -> None:
-        """Count an execution, or what was fetched of one, for its run and those around it."""
-        kind, aggregate, ended, execute, fetch, rows, run = record
-        if run is None:
-            return
-        if kind == SCOPE_END:
-            self.end(run)
-            return
-        for one in run.enclosing():
-            if 0 < one.ended_ns < ended:
-                # A result that was read after its scope had ended.
-                continue
-            tally = self._open.get(one) or self._opened(one)
-            tally.rows += rows
-            tally.database_ns += fetch
-            if kind == FETCHED:
-                continue
-            tally.database_ns += execute
-            tally.statements += 1
-            if aggregate in tally.calls or len(tally.calls) < _MAX_SHAPES_A_RUN:
-                tally.calls[aggregate] += 1
+    def add(self, aggregate: Aggregate, execution: Execution) -> None:
+        """Count an execution for its run and those around it."""
+        fetched = execution.counted == COUNTED
+        run = execution.run
+        while run is not None:
+            if not 0 < run.ended_ns < execution.ended_ns:
+                tally = self._open.get(run) or self._opened(run)
+                tally.database_ns += execution.execute_ns
+                tally.statements += 1
+                calls = tally.calls
+                known = calls.get(aggregate)
+                if known is not None:
+                    calls[aggregate] = known + 1
+                elif len(calls) < _MAX_SHAPES_A_RUN:
+                    calls[aggregate] = 1
+                # Not what was read after the scope had ended.
+                if fetched and not 0 < run.ended_ns < execution.fetched_ns:
+                    tally.rows += execution.rows
+                    tally.database_ns += execution.fetch_ns
+            run = run.parent
+
+    def add_fetch(self, execution: Execution) -> None:
+        """Count what was fetched of an execution that is counted."""
+        run = execution.run
+        while run is not None:
+            if not 0 < run.ended_ns < execution.fetched_ns:
+                tally = self._open.get(run) or self._opened(run)
+                tally.rows += execution.rows
+                tally.database_ns += execution.fetch_ns
+            run = run.parent
 
     def end(self, run: ScopeRun) -> None:
         """Close a run's tally and add it to its name's sums."""

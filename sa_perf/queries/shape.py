@@ -6,20 +6,18 @@ look-up here. Raw texts have no compiled statement; a bounded dictionary serves 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExecutionContext
 
     from sa_perf.queries.aggregate import Aggregate
+    from sa_perf.queries.execution import Context, CountsFetches
     from sa_perf.queries.fingerprint import Fingerprinter
-    from sa_perf.queries.slow_log import SlowEntry
     from sa_perf.queries.statistics import Statistics
 
-__all__ = ["Context", "CountsFetches", "OpenExecution", "Parameters", "Shape", "Shapes"]
+__all__ = ["Parameters", "Shape", "Shapes"]
 
-#: SQLAlchemy's DefaultExecutionContext, of which names are read that its interface lacks.
-Context: TypeAlias = Any
 #: What goes to the driver: a sequence or mapping, or a list of them.
 Parameters: TypeAlias = Any
 
@@ -28,43 +26,10 @@ _MAX_RAW_LENGTH = 2_000
 _WRITES = ("insert", "update", "delete")
 
 
-class OpenExecution(Protocol):
-    """An execution whose rows are still to be fetched."""
-
-    shape: Shape
-    execute_ns: int
-    slow: SlowEntry | None
-
-
-class CountsFetches(Protocol):
-    """Who is told what was fetched of a result."""
-
-    def fetched(
-        self,
-        opened: OpenExecution,
-        context: Context,
-        ended_ns: int,
-        fetch_ns: int,
-        rows: int,
-        *,
-        collected: bool = False,
-    ) -> None:
-        """Count it; must not raise.
-
-        Args:
-            opened: the execution.
-            context: of the execution.
-            ended_ns: end of the last fetch, on the perf_counter_ns clock.
-            fetch_ns: time of all fetches.
-            rows: of all fetches.
-            collected: called by the garbage collector, so no lock may be taken.
-        """
-
-
 class Shape:
     """One compiled statement or raw text, as one recorder sees it."""
 
-    __slots__ = ("aggregate", "fetches", "many", "recorder", "returns_rows")
+    __slots__ = ("aggregate", "asks", "fetches", "many", "recorder", "returns_rows", "slow_ns")
 
     def __init__(
         self,
@@ -85,6 +50,7 @@ class Shape:
             defaults: SQLAlchemy may run statements for column defaults on its context.
         """
         self.recorder = recorder
+        self.slow_ns = recorder.slow_ns
         self.aggregate = aggregate
         #: None where only the cursor knows, after the execution.
         self.returns_rows = returns_rows
@@ -92,6 +58,8 @@ class Shape:
         self.many = many
         #: The ordinary case: each execution gives rows, which are fetched next.
         self.fetches = returns_rows is True and not many and not defaults
+        #: The cursor tells after each execution whether it gives rows: raw texts.
+        self.asks = returns_rows is None and not many and not defaults
 
 
 class Shapes:

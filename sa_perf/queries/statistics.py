@@ -16,18 +16,11 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from sa_perf.queries.aggregate import (
-    FETCHED,
-    OPEN,
-    OTHER,
-    SCOPE_END,
-    WHOLE,
-    Aggregate,
-    QueryStats,
-    Record,
-)
+from sa_perf.queries.aggregate import OTHER, Aggregate, QueryStats
+from sa_perf.queries.execution import COUNTED, OPEN, Execution
 from sa_perf.queries.fingerprint import fingerprint_of
 from sa_perf.queries.scope_statistics import ScopeStatistics, ScopeStats
+from sa_perf.queries.scopes import ScopeRun
 from sa_perf.queries.transactions import Transactions, TransactionStats
 
 if TYPE_CHECKING:
@@ -56,7 +49,7 @@ class Statistics:
         self.lock = threading.Lock()
         self.evicted = 0
         #: Completed executions that are not in the sums yet; appending is atomic.
-        self.pending: deque[Record] = deque()
+        self.pending: deque[Execution | ScopeRun] = deque()
         self.scopes = ScopeStatistics()
         self.transactions = Transactions()
         self._aggregates: dict[str, dict[str, Aggregate]] = {}
@@ -102,42 +95,40 @@ class Statistics:
     def _fold(self) -> None:
         pending = self.pending
         # No more than is queued now: others that go on recording must not hold this thread.
-        left = len(pending)
-        while left > 0:
-            left -= 1
-            record = kind, aggregate, ended, execute, fetch, rows, run = pending.popleft()
-            if run is not None:
-                self.scopes.add(record)
-            if kind == SCOPE_END:
+        for _ in range(len(pending)):
+            one = pending.popleft()
+            if isinstance(one, ScopeRun):
+                self.scopes.end(one)
                 continue
-            if kind == FETCHED:
-                self._count_fetch(aggregate, ended, execute, fetch, rows)
+            aggregate = one.shape.aggregate
+            if one.counted:
+                self._count_fetch(aggregate, one)
                 continue
-            if kind == OPEN and left:
-                # Its fetch mostly follows at once. Of two with equal times either will do.
-                following = pending[0]
-                if (
-                    following[0] == FETCHED
-                    and following[1] is aggregate
-                    and following[3] == execute
-                ):
-                    left -= 1
-                    record = _, _, ended, _, fetch, rows, run = pending.popleft()
-                    if run is not None:
-                        self.scopes.add(record)
-                    kind = WHOLE
             if aggregate.evicted:
                 aggregate = self._readmitted(aggregate)
-            aggregate.count(kind == WHOLE, ended, execute + fetch, fetch, rows)
+            one.counted = OPEN  # before its rows are read: see Execution
+            rows = one.rows
+            if rows >= 0:
+                one.counted = COUNTED
+                fetch_ns = one.fetch_ns
+                aggregate.count(True, one.fetched_ns, one.execute_ns + fetch_ns, fetch_ns, rows)
+            else:
+                aggregate.count(False, one.ended_ns, one.execute_ns, 0, 0)
+            if one.run is not None:
+                self.scopes.add(aggregate, one)
         self.transactions.fold()
 
-    def _count_fetch(
-        self, aggregate: Aggregate, ended: int, execute: int, fetch: int, rows: int
-    ) -> None:
+    def _count_fetch(self, aggregate: Aggregate, one: Execution) -> None:
+        """Add what was fetched of an execution after it had been added."""
+        if one.counted == COUNTED:
+            return
+        one.counted = COUNTED
         if aggregate.evicted:
             # The execution moved into "other", so its fetch follows.
             aggregate = self._other.get(aggregate.database, aggregate)
-        aggregate.count_fetch(ended, execute, fetch, rows)
+        aggregate.count_fetch(one.fetched_ns, one.execute_ns, one.fetch_ns, one.rows)
+        if one.run is not None:
+            self.scopes.add_fetch(one)
 
     def count_error(self, aggregate: Aggregate, error: str) -> None:
         """Count an exception by its class name. Takes the lock."""

@@ -13,16 +13,41 @@ from sqlalchemy.pool import StaticPool
 
 import sa_perf
 from sa_perf.dialects import dialect_for
-from sa_perf.queries.aggregate import FETCHED, OPEN, OTHER, SCOPE_END, WHOLE, Aggregate
+from sa_perf.queries.aggregate import OTHER, Aggregate
+from sa_perf.queries.execution import PENDING, Execution
 from sa_perf.queries.fingerprint import Fingerprinter, fingerprint_of
+from sa_perf.queries.shape import Shape
 from sa_perf.queries.statistics import Statistics
 
 DATABASE = "sqlite:///x"
 
 
+class Nobody:
+    """Takes no fetches."""
+
+    slow_ns = 1 << 62
+
+
+def opened(aggregate: Aggregate, ended: int, execute: int) -> Execution:
+    one = Execution()
+    one.shape = Shape(Nobody(), aggregate, returns_rows=True)
+    one.run, one.counted, one.rows = None, PENDING, -1
+    one.ended_ns, one.execute_ns = ended, execute
+    return one
+
+
+def read(one: Execution, ended: int, fetch: int, rows: int) -> Execution:
+    one.fetched_ns, one.fetch_ns, one.rows = ended, fetch, rows
+    return one
+
+
+def whole(aggregate: Aggregate, ended: int, execute: int, rows: int) -> Execution:
+    return read(opened(aggregate, ended, execute), ended, 0, rows)
+
+
 def add(statistics: Statistics, shape: str, execute: int = 1_000, rows: int = 1) -> Aggregate:
     aggregate = statistics.aggregate(DATABASE, shape, None)
-    statistics.pending.append((WHOLE, aggregate, 10**9, execute, 0, rows, None))
+    statistics.pending.append(whole(aggregate, 10**9, execute, rows))
     return aggregate
 
 
@@ -39,8 +64,8 @@ def totals(statistics: Statistics) -> tuple[int, int, float]:
 def test_an_execution_counts_in_every_sum() -> None:
     statistics = Statistics(10, wall=lambda: 1_000.0, clock=lambda: 0)
     aggregate = statistics.aggregate(DATABASE, "SELECT ?", None)
-    statistics.pending.append((WHOLE, aggregate, 5_000_000_000, 3_000_000, 0, 7, None))
-    statistics.pending.append((WHOLE, aggregate, 6_000_000_000, 1_000_000, 0, 1, None))
+    statistics.pending.append(whole(aggregate, 5_000_000_000, 3_000_000, 7))
+    statistics.pending.append(whole(aggregate, 6_000_000_000, 1_000_000, 1))
     statistics.fold(wait=True)
     (one,) = statistics.stats()
     assert one.fingerprint == fingerprint_of("SELECT ?")
@@ -57,8 +82,7 @@ def test_an_execution_counts_in_every_sum() -> None:
 def test_a_fetch_that_follows_at_once_belongs_to_its_execution() -> None:
     statistics = Statistics(10)
     aggregate = statistics.aggregate(DATABASE, "SELECT ?", None)
-    statistics.pending.append((OPEN, aggregate, 100, 2_000_000, 0, 0, None))
-    statistics.pending.append((FETCHED, aggregate, 200, 2_000_000, 3_000_000, 9, None))
+    statistics.pending.append(read(opened(aggregate, 100, 2_000_000), 200, 3_000_000, 9))
     statistics.fold(wait=True)
     (one,) = statistics.stats()
     assert (one.calls, one.rows) == (1, 9)
@@ -77,15 +101,15 @@ def test_fetches_count_the_same_in_whatever_order_they_come(executions, random) 
     for shuffled in (False, True):
         statistics = Statistics(10)
         aggregate = statistics.aggregate(DATABASE, "SELECT ?", None)
-        opened = [(OPEN, aggregate, 10**9, run, 0, 0, None) for run, _, _ in executions]
-        fetched = [(FETCHED, aggregate, 10**9, *one, None) for one in executions]
-        records = [record for pair in zip(opened, fetched, strict=True) for record in pair]
+        runs = [(opened(aggregate, 10**9, run), fetch, rows) for run, fetch, rows in executions]
+        statistics.pending.extend(run for run, _, _ in runs)
         if shuffled:
-            random.shuffle(fetched)
-            records = opened + fetched
-        for record in records:
-            statistics.pending.append(record)
-            if shuffled:
+            statistics.fold(wait=True)
+            random.shuffle(runs)
+        for run, fetch, rows in runs:
+            read(run, 10**9, fetch, rows)
+            if run.counted:
+                statistics.pending.append(run)
                 statistics.fold(wait=True)
         statistics.fold(wait=True)
         (one,) = statistics.stats()
@@ -99,10 +123,19 @@ def test_fetches_count_the_same_in_whatever_order_they_come(executions, random) 
     assert first.sum_squares == pytest.approx(second.sum_squares)
 
 
+def test_rows_that_arrive_while_their_execution_is_counted_count_once() -> None:
+    statistics = Statistics(10)
+    aggregate = statistics.aggregate(DATABASE, "SELECT ?", None)
+    run = read(opened(aggregate, 100, 2_000_000), 200, 3_000_000, 9)
+    # The reading thread saw it counted as open, the folding one saw its rows.
+    statistics.pending.extend((run, run))
+    assert totals(statistics) == (1, 9, 5_000_000)
+
+
 def test_a_result_that_is_never_read_has_the_shortest_duration_of_its_execution() -> None:
     statistics = Statistics(10)
     aggregate = statistics.aggregate(DATABASE, "SELECT ?", None)
-    statistics.pending.append((OPEN, aggregate, 10**9, 2_000_000, 0, 0, None))
+    statistics.pending.append(opened(aggregate, 10**9, 2_000_000))
     statistics.fold(wait=True)
     (one,) = statistics.stats()
     assert one.min_seconds == pytest.approx(0.002, rel=1 / 64)
@@ -134,7 +167,7 @@ def test_the_same_shape_on_two_databases_is_two_entries() -> None:
     statistics = Statistics(10)
     for database in ("a", "b"):
         aggregate = statistics.aggregate(database, "SELECT ?", None)
-        statistics.pending.append((WHOLE, aggregate, 1, 1, 0, 0, None))
+        statistics.pending.append(whole(aggregate, 1, 1, 0))
     statistics.fold(wait=True)
     assert {one.database for one in statistics.stats()} == {"a", "b"}
     assert len({one.fingerprint for one in statistics.stats()}) == 1
@@ -153,7 +186,7 @@ def test_raw_texts_that_sqlglot_prints_alike_are_one() -> None:
     reader = Fingerprinter(dialect_for("sqlite"))
     for shape in ("select a from t where b=?", "SELECT a FROM t WHERE b = ?"):
         aggregate = statistics.aggregate(DATABASE, shape, reader)
-        statistics.pending.append((WHOLE, aggregate, 10**9, 1_000, 0, 1, None))
+        statistics.pending.append(whole(aggregate, 10**9, 1_000, 1))
         statistics.count_error(aggregate, "E")
     statistics.fold(wait=True)
     statistics.read_raw_shapes(60)
@@ -172,7 +205,7 @@ def test_a_text_is_parsed_once() -> None:
     statistics, reader = Statistics(10), Reader(dialect_for("sqlite"))
     for _ in range(3):
         aggregate = statistics.aggregate(DATABASE, "select ?", reader)
-        statistics.pending.append((WHOLE, aggregate, 10**9, 1_000, 0, 1, None))
+        statistics.pending.append(whole(aggregate, 10**9, 1_000, 1))
         statistics.fold(wait=True)
         statistics.stats()
         statistics.read_raw_shapes(60)
@@ -216,7 +249,7 @@ def test_a_shape_that_comes_back_after_its_eviction_counts_anew() -> None:
         statistics.fold(wait=True)
     assert first.evicted
     # The compiled statement still holds the old aggregate.
-    statistics.pending.append((WHOLE, first, 10**9, 1_000, 0, 1, None))
+    statistics.pending.append(whole(first, 10**9, 1_000, 1))
     statistics.count_error(first, "E")
     assert totals(statistics)[0] == 52
     assert sum(one.errors for one in statistics.stats()) == 1
@@ -225,12 +258,13 @@ def test_a_shape_that_comes_back_after_its_eviction_counts_anew() -> None:
 def test_a_fetch_of_an_evicted_shape_is_not_lost() -> None:
     statistics = Statistics(10)
     aggregate = statistics.aggregate(DATABASE, "SELECT open", None)
-    statistics.pending.append((OPEN, aggregate, 10**9, 1_000, 0, 0, None))
+    run = opened(aggregate, 10**9, 1_000)
+    statistics.pending.append(run)
     statistics.fold(wait=True)
     for number in range(50):
         add(statistics, f"SELECT c{number}", execute=5_000)
         statistics.fold(wait=True)
-    statistics.pending.append((FETCHED, aggregate, 10**9, 1_000, 500, 33, None))
+    statistics.pending.append(read(run, 10**9, 500, 33))
     calls, rows, nanoseconds = totals(statistics)
     assert (calls, rows, nanoseconds) == (51, 50 + 33, 1_500 + 50 * 5_000)
 
@@ -239,7 +273,7 @@ def test_a_million_distinct_shapes_stay_bounded_and_exact() -> None:
     statistics = Statistics(1_000)
     for number in range(1_000_000):
         aggregate = statistics.aggregate(DATABASE, f"SELECT c{number}", None)
-        statistics.pending.append((WHOLE, aggregate, 10**9, 1_000, 0, 1, None))
+        statistics.pending.append(whole(aggregate, 10**9, 1_000, 1))
         if not number % 256:
             statistics.fold(wait=False)
     assert totals(statistics) == (1_000_000, 1_000_000, 1_000_000_000)
@@ -290,7 +324,7 @@ def test_sixteen_threads_with_100_000_executions_each_are_counted_exactly() -> N
     def work(thread: int) -> None:
         append = statistics.pending.append
         for number in range(100_000):
-            append((WHOLE, shapes[(number * 7 + thread) % 100], 10**9, 1_000, 0, 1, None))
+            append(whole(shapes[(number * 7 + thread) % 100], 10**9, 1_000, 1))
             if len(statistics.pending) >= 256:
                 statistics.fold(wait=False)
 
@@ -369,12 +403,11 @@ def test_forgetting_empties_everything() -> None:
 
 
 def test_a_scope_end_is_about_no_statement() -> None:
-    from sa_perf.queries.aggregate import NO_AGGREGATE
     from sa_perf.queries.scopes import ScopeRun
 
     statistics = Statistics(10)
     run = ScopeRun("a", None)
-    statistics.pending.append((SCOPE_END, NO_AGGREGATE, 0, 0, 0, 0, run))
+    statistics.pending.append(run)
     statistics.fold(wait=True)
     assert statistics.stats() == ()
     assert [(one.name, one.runs) for one in statistics.scope_stats()] == [("a", 1)]
