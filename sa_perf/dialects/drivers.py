@@ -1,4 +1,4 @@
-"""Import names of database drivers; their frames are never the application's."""
+"""Import names of database drivers, whose frames are no application's."""
 
 from __future__ import annotations
 
