@@ -105,7 +105,10 @@ def rewritten(condition: Condition) -> str | None:
         return None
     functions = {name.upper() for name in re.findall(r"(\w+)\s*\(", condition.expression)}
     if functions & _PARTS_OF_TIME:
-        return f"{column} >= :begin AND {column} < :end"
+        # May of every year is no range; May of one year is.
+        whole = re.search(r"\bYEAR\b|\bDATE_TRUNC\b", condition.expression.upper())
+        unless = "" if whole else ", where one stretch of time is meant"
+        return f"{column} >= :begin AND {column} < :end{unless}"
     if functions & _DAYS:
         return f"{column} >= :day AND {column} < :next_day"
     if functions & _PREFIXES:

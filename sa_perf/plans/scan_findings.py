@@ -92,21 +92,17 @@ def _missing_index(
         severity = "info"
     else:
         remedy = create_index(case.dialect, facts, [IndexKey(column=name) for name in columns])
-        because = f"no index begins with {columns[0]}" if columns else ""
+        because = f"no index begins with {', '.join(columns)}"
         severity = case.severity(rows)
     if remedy is None or not columns:
         return
-    kept = ""
-    if share is not None:
-        kept = f" to keep about {amount(share * rows)}" if share * rows >= 1 else " to keep none"
+    what = f"All {amount(rows)} rows of {node.relation} are read{_kept(rows, share)}"
     yield (
         rows,
         Finding(
             kind="filter_after_scan" if rare else "full_scan",
             severity=severity,  # type: ignore[arg-type]  # one of the three
-            message=f"All {amount(rows)} rows of {node.relation} are read{kept}: {because}."
-            if existing is None
-            else f"All {amount(rows)} rows of {node.relation} are read{kept}, {because}.",
+            message=f"{what}: {because}." if existing is None else f"{what}, {because}.",
             remedy=remedy,
             place=f"table {node.relation}",
             evidence={
@@ -116,6 +112,12 @@ def _missing_index(
             },
         ),
     )
+
+
+def _kept(rows: float, share: float | None) -> str:
+    if share is None:
+        return ""
+    return f" to keep about {amount(share * rows)}" if share * rows >= 1 else " to keep none"
 
 
 def _ordered_after(

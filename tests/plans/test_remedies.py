@@ -165,7 +165,10 @@ def test_a_partial_index_does_not_count_as_one_on_the_column() -> None:
     ("expression", "remedy"),
     [
         ("DATE(at)", "at >= :day AND at < :next_day"),
-        ("CAST(STRFTIME(?, at) AS INTEGER)", "at >= :begin AND at < :end"),
+        (
+            "CAST(STRFTIME(?, at) AS INTEGER)",
+            "at >= :begin AND at < :end, where one stretch of time is meant",
+        ),
         ("EXTRACT(YEAR FROM at)", "at >= :begin AND at < :end"),
         ("SUBSTR(at, ?, ?)", "at LIKE 'prefix%'"),
         ("REVERSE(at)", None),
