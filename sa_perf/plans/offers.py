@@ -17,7 +17,8 @@ from sa_perf.dialects.relations import tables_by_alias
 from sa_perf.finding import Finding
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, PoolProxiedConnection
+    from sqlalchemy import Engine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = [
     "Offer",
@@ -54,7 +55,7 @@ class Offer:
 def on_own_connection(
     engine: Engine,
     work: Callable[[DBAPIConnection], None],
-    held: Callable[[PoolProxiedConnection | None], None] = lambda connection: None,
+    held: Callable[[ConnectionPoolEntry | None], None] = lambda connection: None,
 ) -> None:
     """Open a connection, call ``work`` with its DBAPI connection, close it.
 
@@ -68,20 +69,16 @@ def on_own_connection(
     """
 
     def run() -> None:
-        pool = engine.pool.recreate()
+        # An entry that the pool has made but does not hold: it takes no slot, and runs the
+        # application's connect and close listeners, but none for checkout and checkin.
+        entry = engine.pool._create_connection()
+        held(entry)
         try:
-            connection = pool.connect()
-            held(connection)
-            try:
-                dbapi_connection = connection.dbapi_connection
-                if dbapi_connection is not None:
-                    work(dbapi_connection)  # type: ignore[arg-type]  # SQLAlchemy's protocol is wider
-            finally:
-                # Closed for good, not returned: no state of ours may reach anyone.
-                connection.invalidate()
-                held(None)
+            if entry.dbapi_connection is not None:
+                work(entry.dbapi_connection)  # type: ignore[arg-type]  # its protocol is wider
         finally:
-            pool.dispose()
+            entry.close()
+            held(None)
 
     if not engine.dialect.is_async:
         run()

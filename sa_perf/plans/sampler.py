@@ -34,7 +34,8 @@ from sa_perf.plans.results import ExplainedStatement, SamplerHealth
 from sa_perf.plans.worker import Turn, Worker
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, PoolProxiedConnection
+    from sqlalchemy import Engine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = ["ExplainedStatement", "PlanSampler", "SamplerHealth"]
 
@@ -262,7 +263,7 @@ class PlanSampler:
             while self._explain_next(dialect, connection, turn):
                 pass
 
-        def hold(connection: PoolProxiedConnection | None) -> None:
+        def hold(connection: ConnectionPoolEntry | None) -> None:
             turn.held = connection
 
         on_own_connection(engine, explain_all, hold)

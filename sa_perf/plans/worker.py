@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sa_perf.plans.offers import Offer
 
 if TYPE_CHECKING:
-    from sqlalchemy import PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = ["Turn", "Worker"]
 
@@ -167,7 +167,7 @@ class Turn:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._rest_until = 0.0
-        self.held: PoolProxiedConnection | None = None
+        self.held: ConnectionPoolEntry | None = None
         self.offer: Offer | None = None
         self.busy_since: float | None = None
 

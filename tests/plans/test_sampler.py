@@ -652,3 +652,30 @@ def test_the_interpreter_ends_with_a_full_queue_and_a_hanging_worker() -> None:
     """
     done = run_script(script)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "True", "")
+
+
+def test_the_pool_events_of_the_application_do_not_see_the_samplers_connection(db) -> None:
+    if db.name == "sqlite_memory":
+        pytest.skip("explained on the application's own connection")
+    engine = db.engine()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE seen (id INTEGER)"))
+    seen: list[str] = []
+    for name in ("checkout", "checkin", "invalidate", "reset"):
+        event.listen(engine, name, lambda *_, name=name: seen.append(name))
+    sampler = PlanSampler(engine)
+
+    offered = sampler.offer(
+        fingerprint="f",
+        statement="SELECT id FROM seen",
+        parameters=None,
+        duration_seconds=1.0,
+        rows=0,
+        dbapi_connection=None,
+    )
+
+    assert offered
+    assert sampler.drain(30)
+    (result,) = sampler.results()
+    assert (result.error, seen) == (None, [])
+    sampler.close()
