@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 __all__ = ["Evidence", "Finding", "Severity"]
 
 Severity: TypeAlias = Literal["info", "warning", "critical"]
-Evidence: TypeAlias = Mapping[str, "str | int | float | bool | None"]
+Evidence: TypeAlias = Mapping[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ Operation: TypeAlias = Literal[
     "unknown",
 ]
 OPERATIONS: frozenset[str] = frozenset(get_args(Operation))
-Detail: TypeAlias = Mapping[str, "str | int | float | bool | None"]
+Detail: TypeAlias = Mapping[str, str | int | float | bool | None]
 
 _MAX_DEPTH = 200
 

@@ -106,8 +106,10 @@ def test_a_plan_that_is_nested_deeply_ends_in_one_line(
         assert result.stderr.count("\n") == 1
 
 
-def test_numbers_that_json_does_not_know_are_survived(run, tmp_path, snapshot: Snapshot) -> None:
+def test_numbers_that_json_does_not_know_are_refused(run, tmp_path, snapshot: Snapshot) -> None:
     path = tmp_path / "nan.json"
     path.write_text(snapshot.to_json().replace('"max_seconds":0.6', '"max_seconds":NaN'))
     for arguments in (("top",), ("top", "--no-json"), ("report", "--format", "html")):
-        assert run(*arguments, "--file", str(path)).exit_code == 0
+        result = run(*arguments, "--file", str(path))
+        assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+        assert "max_seconds" in result.stderr

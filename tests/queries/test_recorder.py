@@ -406,7 +406,7 @@ def test_both_doors_give_the_same_numbers(shared_db) -> None:
             connection.execute(
                 text("CREATE TABLE numbers (id INTEGER PRIMARY KEY, name VARCHAR(9))")
             )
-        perf = sa_perf.install(engine, capture=capture, explain=False)
+        perf = sa_perf.install(engine, capture=capture, explain=False, slow_seconds=0)
         _mixed_work(engine)
         snapshot = perf.snapshot()
         (database,) = snapshot.databases
