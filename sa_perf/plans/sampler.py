@@ -43,6 +43,8 @@ _LOGGER = logging.getLogger("sa_perf")
 #: A worker that answers no more for this time, or this many time limits, is left behind.
 _HANG_SECONDS = 30.0
 _HANG_LIMITS = 10
+#: A fork waits this long for EXPLAINs under way.
+_REST_SECONDS = 3.0
 _EXIT_SECONDS = 0.2
 
 
@@ -342,6 +344,17 @@ class PlanSampler:
 _samplers: weakref.WeakSet[PlanSampler] = weakref.WeakSet()
 
 
+def _rest_all() -> None:
+    deadline = time.monotonic() + _REST_SECONDS
+    for sampler in list(_samplers):
+        sampler._worker.rest(max(0.0, deadline - time.monotonic()))
+
+
+def _go_on_all() -> None:
+    for sampler in list(_samplers):
+        sampler._worker.go_on()
+
+
 def _start_all_in_child() -> None:
     for sampler in list(_samplers):
         sampler._start_in_child()
@@ -353,5 +366,7 @@ def _close_all_at_exit() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_all_in_child)
+    os.register_at_fork(
+        before=_rest_all, after_in_parent=_go_on_all, after_in_child=_start_all_in_child
+    )
 atexit.register(_close_all_at_exit)

@@ -67,6 +67,7 @@ class Worker:
         self.changed = threading.Condition()
         self.queue: deque[Offer] = deque()
         self.hurried = 0
+        self.resting = False
         self._turn = None
         self._thread: threading.Thread | None = None
 
@@ -77,7 +78,7 @@ class Worker:
                 self._leave_behind()
             if self.closed or len(self.queue) >= self._size:
                 return False
-            if self._turn is None and not self._start():
+            if self._turn is None and not self.resting and not self._start():
                 return False
             self.queue.append(offer)
             self.changed.notify_all()
@@ -105,6 +106,26 @@ class Worker:
             finally:
                 self.hurried -= 1
 
+    def rest(self, timeout_seconds: float) -> None:
+        """End the thread before the process forks; the queue is kept for `go_on`.
+
+        A child that is forked while a thread is inside the database's library, or inside an
+        import, would wait forever for a lock that nobody there gives back.
+        """
+        with self.changed:
+            self.resting = True
+            thread = self._thread
+            self.changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_seconds)
+
+    def go_on(self) -> None:
+        """Work again after `rest`."""
+        with self.changed:
+            self.resting = False
+            if self.queue and self._turn is None:
+                self._start()
+
     def close(self, timeout_seconds: float) -> None:
         """Forget the queue and end the thread; one that does not end in time is left behind."""
         with self.changed:
@@ -129,6 +150,10 @@ class Worker:
             self.closed = True
             self.queue.clear()
         self.changed.notify_all()
+
+    def stops(self, turn: Turn) -> bool:
+        """Whether a turn's thread must end."""
+        return self.closed or self.resting or not self.is_current(turn)
 
     def is_current(self, turn: Turn) -> bool:
         """Whether a turn's thread is the one that counts."""
@@ -179,10 +204,8 @@ class Turn:
         """Wait for something to do; False when the thread must end. Marks the turn as busy."""
         worker = self._worker
         with worker.changed:
-            worker.changed.wait_for(
-                lambda: worker.queue or worker.closed or not worker.is_current(self), _IDLE_SECONDS
-            )
-            if worker.closed or not worker.is_current(self) or not worker.queue:
+            worker.changed.wait_for(lambda: worker.queue or worker.stops(self), _IDLE_SECONDS)
+            if worker.stops(self) or not worker.queue:
                 worker.end(self)
                 return False
             self.busy_since = worker.now()
@@ -200,11 +223,9 @@ class Turn:
             self.busy_since = None if not worker.queue else self.busy_since
             rest = self._rest_until - time.monotonic()
             if rest > 0:
-                worker.changed.wait_for(lambda: self._is_hurried() or worker.closed, rest)
-            worker.changed.wait_for(
-                lambda: worker.queue or worker.closed or not worker.is_current(self), _IDLE_SECONDS
-            )
-            if worker.closed or not worker.is_current(self) or not worker.queue:
+                worker.changed.wait_for(lambda: self._is_hurried() or worker.stops(self), rest)
+            worker.changed.wait_for(lambda: worker.queue or worker.stops(self), _IDLE_SECONDS)
+            if worker.stops(self) or not worker.queue:
                 return None
             self.busy_since = worker.now()
             self._started = time.monotonic()

@@ -56,7 +56,7 @@ class Aggregate:
         """Shortest duration; that of the histogram where no result was ever fetched."""
         if self.min_ns != _NO_MINIMUM:
             return self.min_ns
-        return self.histogram.percentile(0.0)
+        return min(self.histogram.percentile(0.0), self.max_ns)
 
     def count(self, whole: bool, ended: int, duration: int, fetch: int, rows: int) -> None:
         """Add an execution.

@@ -170,10 +170,12 @@ class Recorder:
             # No rows, or the dialect has fetched them by itself.
             self._whole(shape, context, cursor.rowcount, duration_ns)
             return False
-        context.cursor_fetch_strategy = fetch = Fetch()
+        fetch = Fetch()
         fetch.shape, fetch.execute_ns, fetch.ended_ns = shape, duration_ns, _clock()
         fetch.run, fetch.rows, fetch.counted = current_scope(), -1, PENDING
         self.append(fetch)
+        # Last: what fails above must not leave the application a strategy that is half made.
+        context.cursor_fetch_strategy = fetch
         if duration_ns >= self.slow_ns or len(self.pending) >= BATCH:
             self.attend(fetch, context)
         return _is_buffered(context)
