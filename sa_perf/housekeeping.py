@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Housekept", "forget", "keep", "tick"]
 
 _WAKE_SECONDS = 2.0
-_JOIN_SECONDS = 1.0
+#: How long a fork waits for the thread. It may be loading sqlglot, which takes a busy machine more
+#: than a second; a child that was forked meanwhile would wait for that import for ever.
+_JOIN_SECONDS = 10.0
 
 
 class Housekept(Protocol):
