@@ -75,6 +75,8 @@ def test_signal_ends_the_run_and_leaves_nothing_behind(
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        # A job in the background of a shell inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:
         assert running.stderr is not None
         running.stderr.read(1)  # the progress bar: the folder is there, loading has begun

@@ -69,6 +69,7 @@ def looked_at(engine: Engine, case: Any) -> tuple[Any, list]:
     return plan, [f for f in findings if f.kind in KINDS and f.remedy.startswith("CREATE INDEX")]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "database",
     [

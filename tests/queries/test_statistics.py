@@ -269,6 +269,7 @@ def test_a_fetch_of_an_evicted_shape_is_not_lost() -> None:
     assert (calls, rows, nanoseconds) == (51, 50 + 33, 1_500 + 50 * 5_000)
 
 
+@pytest.mark.exhaustive
 def test_a_million_distinct_shapes_stay_bounded_and_exact() -> None:
     statistics = Statistics(1_000)
     for number in range(1_000_000):
@@ -317,6 +318,7 @@ def in_threads(count: int, work) -> None:
     assert failures == []
 
 
+@pytest.mark.exhaustive
 def test_sixteen_threads_with_100_000_executions_each_are_counted_exactly() -> None:
     statistics = Statistics(50)
     shapes = [statistics.aggregate(DATABASE, f"SELECT c{number}", None) for number in range(100)]
