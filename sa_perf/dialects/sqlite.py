@@ -72,6 +72,24 @@ _NAMED = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (.+)")
 _ORDER = re.compile(r"USE TEMP B-TREE FOR (?:LAST (?:\d+ )?TERMS? OF |RIGHT PART OF )?ORDER BY")
 
 
+class _Nulls(dict[str, None]):
+    """A value for every name."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+def _fetched_without_values(
+    dbapi_connection: DBAPIConnection, sql: str, count: int
+) -> list[tuple[object, ...]]:
+    """Rows of a statement whose placeholders (``?``, ``?1`` or ``@name``) are all bound as NULL."""
+    try:
+        return fetch(dbapi_connection, sql, _Nulls())
+    except Exception:
+        # Placeholders without a name take no mapping; those with one should get no sequence.
+        return fetch(dbapi_connection, sql, (None,) * count)
+
+
 class SQLite(Dialect):
     """SQLite from 3.31 on."""
 
@@ -144,12 +162,15 @@ class SQLite(Dialect):
         sql = self.explain_sql(statement)
         with self._errors(statement, parameters):
             try:
-                rows = fetch(dbapi_connection, sql, values)
+                if first_parameters(parameters) is None:
+                    rows = _fetched_without_values(dbapi_connection, sql, len(values or ()))
+                else:
+                    rows = fetch(dbapi_connection, sql, values)
             except Exception as error:
                 needed = _SUPPLIED.search(str(error))
                 if needed is None:
                     raise
-                rows = fetch(dbapi_connection, sql, (None,) * int(needed.group(1)))
+                rows = _fetched_without_values(dbapi_connection, sql, int(needed.group(1)))
             version = self.server_version(dbapi_connection)
         return self.plan_from(
             rows,

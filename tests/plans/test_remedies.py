@@ -70,6 +70,7 @@ def looked_at(engine: Engine, case: Any) -> tuple[Any, list]:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore:The default datetime adapter:DeprecationWarning")
 @pytest.mark.parametrize(
     "database",
     [
