@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.engine.interfaces import Dialect
 
 from sa_perf.dialects import dialect_for
 from sa_perf.plans.sampler import PlanSampler
@@ -127,6 +129,7 @@ class Everywhere:
 
     def __init__(self, adopt: Callable[[Engine], Post | None]) -> None:
         self._adopt = adopt
+        self._had_events = False
         self._listeners: dict[str, Callable[..., bool]] = {
             "do_execute": self._do_execute,
             "do_executemany": self._do_executemany,
@@ -135,6 +138,7 @@ class Everywhere:
 
     def open(self) -> None:
         """Put the listeners in place."""
+        self._had_events = Dialect._has_events
         for name, listener in self._listeners.items():
             event.listen(Engine, name, listener)
 
@@ -142,6 +146,11 @@ class Everywhere:
         """Take the listeners away."""
         for name, listener in self._listeners.items():
             event.remove(Engine, name, listener)
+        # SQLAlchemy leaves the switch on, for all engines of the process.
+        dispatch: Any = DefaultDialect().dispatch
+        left = any(len(getattr(dispatch, name)) for name in dispatch._event_names)
+        if not self._had_events and not left:
+            Dialect._has_events = False
 
     def _do_execute(
         self, cursor: DBAPICursor, statement: str, parameters: object, context: ExecutionContext

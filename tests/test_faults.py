@@ -281,7 +281,9 @@ def wait_for(condition: Callable[[], object]) -> object:
 
 def environment() -> dict[str, str]:
     paths = [str(Path(sa_perf.__file__).parents[1]), *filter(None, sys.path)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "error"}
+    # From Python 3.13 on, an engine that is not disposed of at exit gives a ResourceWarning.
+    warnings = "error,ignore::ResourceWarning"
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": warnings}
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, create_engine, create_pool_from_url, engine_from_config, text
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -316,3 +317,9 @@ def test_the_public_names_are_those_that_are_documented() -> None:
         assert getattr(sa_perf, name).__doc__
     with pytest.raises(AttributeError, match="has no attribute 'missing'"):
         sa_perf.missing  # noqa: B018
+
+
+def test_uninstalling_from_all_engines_leaves_no_event_flag_behind() -> None:
+    before = DefaultDialect()._has_events
+    sa_perf.install(Engine).uninstall()
+    assert DefaultDialect()._has_events == before
