@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, create_engine, create_pool_from_url, engine_from_config, text
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import NoSuchModuleError
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import sa_perf
@@ -68,7 +67,10 @@ def test_the_plugin_installs(make) -> None:
     assert not engine._has_events
 
 
+@pytest.mark.async_driver
 def test_the_plugin_installs_on_an_asynchronous_engine(sqlite_database) -> None:
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     engine = create_async_engine(f"sqlite+aiosqlite://?{PLUGIN}")
 
     async def work() -> None:
@@ -227,6 +229,7 @@ def test_an_engine_with_settings_of_its_own_leaves_the_rest() -> None:
     assert (calls(perf), calls(own)) == (2, 1)
 
 
+@pytest.mark.async_driver
 def test_an_asynchronous_engine_is_adopted_too(sqlite_database) -> None:
     perf = sa_perf.install(Engine, explain=False)
 
@@ -302,6 +305,7 @@ def test_a_snapshot_says_where_and_since_when() -> None:
     assert (database.dialect, database.driver) == ("sqlite", "pysqlite")
 
 
+@pytest.mark.postgresql
 def test_the_label_of_a_database_holds_no_user_and_no_query() -> None:
     url = "postgresql+psycopg://user:hunter2@db.example:5433/shop?sslmode=disable"
     perf = sa_perf.install(create_engine(url), explain=False)

@@ -5,11 +5,15 @@ What sqlglot cannot read does not pass: this guards statements that are truly ru
 
 from __future__ import annotations
 
+import re
+
 from sa_perf.dialects import Dialect
 from sa_perf.errors import ExplainRefused
 
 __all__ = ["require_read"]
 
+#: Older versions of sqlglot take it for a column.
+_NEXT_VALUE = re.compile(r"\bNEXT\s+VALUE\s+FOR\b", re.IGNORECASE)
 _INSTEAD = "explain it without analyze=True, which runs nothing"
 
 
@@ -30,6 +34,8 @@ def require_read(statement: str, dialect: Dialect) -> None:
     kind = dialect.lexer.require_explainable(statement)
     if kind not in ("select", "with", "values"):
         raise ExplainRefused(f"analyze would carry out this {kind.upper()}; {_INSTEAD}")
+    if _NEXT_VALUE.search(statement):
+        raise ExplainRefused(f"NEXT VALUE FOR does more than read; {_INSTEAD}")
     text = dialect.lexer.rewrite(statement, dialect.paramstyle, lambda key: ":value")
     try:
         trees = sqlglot.parse(text, read=dialect.sqlglot_name)

@@ -166,6 +166,7 @@ def test_no_bind_value_and_no_literal_leaves_by_default(all_slow, log) -> None:
         assert CANARY not in told
 
 
+@pytest.mark.postgresql
 def test_no_password_leaves() -> None:
     engine = create_engine("postgresql+psycopg://user:hunter2@127.0.0.1:1/shop?application_name=a")
     perf = sa_perf.install(engine, explain=False)
