@@ -41,11 +41,6 @@ class Fetch(Execution, CursorFetchStrategy):
     Most results are fetched at once. One that is read bit by bit changes to a `RowFetch`. There is
     no ``__init__``: the recorder sets the attributes, which saves a frame per statement. (They do
     not hang on the execution context, since another attribute there costs more than this object.)
-
-    Attributes:
-        shape: of the statement.
-        execute_ns: what the execution took.
-        slow: its entry in the slow log; None where it was quick.
     """
 
     __slots__ = ()
