@@ -11,10 +11,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from sa_perf.dialects.dbapi import DBAPIConnection
+from sa_perf.dialects.json_answers import redacted_json
 from sa_perf.dialects.plan import Plan, PlanNode
+from sa_perf.dialects.question import Answer, Question
 from sa_perf.dialects.relations import resolve, tables_by_alias
 from sa_perf.dialects.statement import Lexer, first_parameters
 from sa_perf.errors import ExplainError, ExplainRefused, UnsupportedDatabase
@@ -40,9 +43,13 @@ class Dialect:
     """A database of which sa_perf knows nothing; the base of those that it knows.
 
     Args:
-        name: SQLAlchemy's name of the database.
-        paramstyle: of the driver, by PEP 249, or SQLAlchemy's ``"numeric_dollar"``.
+        name: SQLAlchemy's name of the database; by default the class's own.
+        paramstyle: of the driver, by PEP 249, or SQLAlchemy's ``"numeric_dollar"``; by default
+            that of the database's most used driver.
     """
+
+    default_name: ClassVar[str] = "unknown"
+    default_paramstyle: ClassVar[str] = "qmark"
 
     #: What a person calls it.
     title: ClassVar[str] = ""
@@ -74,6 +81,8 @@ class Dialect:
     number_defeats_text_index: ClassVar[bool] = False
     #: The memory that a sort may take, as a statement with ``{megabytes}``; None: no such setting.
     sort_memory_setting: ClassVar[str | None] = None
+    #: Members of a plan in JSON whose texts hold no literal.
+    _plain_texts: ClassVar[frozenset[str]] = frozenset()
     #: Functions that a reading statement may call but that change something, or wait.
     _acting_functions: ClassVar[re.Pattern[str]] = re.compile(
         r"nextval|setval|set_config|txid_current|get_lock|release_(?:all_)?locks?|sleep|benchmark"
@@ -88,9 +97,9 @@ class Dialect:
         re.IGNORECASE | re.DOTALL,
     )
 
-    def __init__(self, name: str = "unknown", *, paramstyle: str = "qmark") -> None:
-        self.name = name
-        self.paramstyle = paramstyle
+    def __init__(self, name: str | None = None, *, paramstyle: str | None = None) -> None:
+        self.name = name or self.default_name
+        self.paramstyle = paramstyle or self.default_paramstyle
         self.lexer = Lexer(
             backslash_escapes=self.backslash_escapes,
             hash_comments=self.hash_comments,
@@ -214,7 +223,28 @@ class Dialect:
             ExplainError: the database gave no plan; the driver's error is its cause.
             UnsupportedDatabase: no way to ask this database is known.
         """
-        raise self._unsupported()
+        kind = self.require_explainable(statement)
+        if analyze and not self.analyzes:
+            raise ExplainRefused(f"{self.title} cannot run a statement and report on its steps")
+        question = Question(
+            statement=statement,
+            kind=kind,
+            values=first_parameters(parameters),
+            paramstyle=paramstyle or self.paramstyle,
+            timeout_seconds=timeout_seconds,
+            analyze=analyze,
+        )
+        with self._errors(statement, parameters):
+            answer = self._ask(dbapi_connection, question)
+        plan = self.plan_from(
+            answer.raw,
+            statement=statement,
+            server_version=answer.server_version,
+            generic=answer.generic,
+            analyzed=analyze,
+            keep_literals=keep_literals,
+        )
+        return plan if answer.database is None else replace(plan, database=answer.database)
 
     # Catalog
 
@@ -294,14 +324,11 @@ class Dialect:
 
     def redacted(self, plan: Plan) -> Plan:
         """The same plan without literals."""
-        return Plan(
-            database=plan.database,
-            server_version=plan.server_version,
+        return replace(
+            plan,
             statement=self.lexer.redact(plan.statement),
             root=plan.root.redacted(self.plan_lexer.redact),
             raw=self._redact_raw(plan.raw),
-            generic=plan.generic,
-            analyzed=plan.analyzed,
         )
 
     def reason(self, error: BaseException, statement: str, parameters: object) -> str:
@@ -330,12 +357,11 @@ class Dialect:
         return raw if isinstance(raw, str) else json.dumps(raw)
 
     def _redact_raw(self, raw: str) -> str:
-        return self.plan_lexer.redact(raw)
+        return redacted_json(raw, self.plan_lexer.redact, self._plain_texts)
 
-    def _require(self, statement: str, *, analyze: bool) -> str:
-        if analyze and not self.analyzes:
-            raise ExplainRefused(f"{self.title} cannot run a statement and report on its steps")
-        return self.require_explainable(statement)
+    def _ask(self, dbapi_connection: DBAPIConnection, question: Question) -> Answer:
+        """Each database's own part of `explain`; what a driver raises becomes an `ExplainError`."""
+        raise self._unsupported()
 
     def _unsupported(self) -> UnsupportedDatabase:
         return UnsupportedDatabase(f"no way to ask {self.name!r} for a plan is known")

@@ -11,20 +11,18 @@ MySQL before 5.7 materialises derived tables for EXPLAIN (MySQL 5.6 manual, 13.8
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from sa_perf.dialects.base import Dialect
 from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.mysql_iterators import iterator_from
 from sa_perf.dialects.mysql_nodes import block_from, decoded
-from sa_perf.dialects.plan import Plan, PlanNode
-from sa_perf.dialects.statement import first_parameters
+from sa_perf.dialects.plan import PlanNode
+from sa_perf.dialects.question import Answer, Question
 from sa_perf.errors import ExplainError, ExplainRefused
 
 if TYPE_CHECKING:
@@ -36,20 +34,13 @@ __all__ = ["MariaDB", "MySQL"]
 _TIMEOUTS = frozenset({1205, 1317, 1969, 3024})
 _LOCK_WAIT = 1205
 _WRITES = frozenset({"insert", "update", "delete", "replace", "merge"})
-#: Texts of a plan that hold no literal, but names, sizes and costs.
-_PLAIN_TEXTS = frozenset(
-    {
-        "table_name", "key", "possible_keys", "used_key_parts", "ref", "used_columns",
-        "access_type", "key_length", "filtered", "buffer_size", "r_buffer_size", "query_cost",
-        "read_cost", "eval_cost", "prefix_cost", "sort_cost", "data_read_per_join", "index_name",
-        "schema_name", "alias", "key_columns", "lookup_columns", "json_schema_version",
-    }
-)  # fmt: skip
 
 
 class MySQL(Dialect):
     """MySQL from 5.7 on; behaves as `MariaDB` where it finds one behind a ``mysql://`` URL."""
 
+    default_name = "mysql"
+    default_paramstyle = "format"
     title = "MySQL"
     sqlglot_name = "mysql"
     backslash_escapes = True
@@ -59,6 +50,16 @@ class MySQL(Dialect):
     explains = True
     expression_indexes = True
     number_defeats_text_index = True
+    #: Names, sizes and costs.
+    _plain_texts: ClassVar[frozenset[str]] = frozenset(
+        {
+            "table_name", "key", "possible_keys", "used_key_parts", "ref", "used_columns",
+            "access_type", "key_length", "filtered", "buffer_size", "r_buffer_size",
+            "query_cost", "read_cost", "eval_cost", "prefix_cost", "sort_cost",
+            "data_read_per_join", "index_name", "schema_name", "alias", "key_columns",
+            "lookup_columns", "json_schema_version",
+        }
+    )  # fmt: skip
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:SELECT\s+(?:1|\?|%s|DATABASE\(\)|VERSION\(\)|@@[\w.]+(?:\s*,\s*@@[\w.]+)*)\s*;?\s*\Z"
         r"|SET\b|SHOW\b|SAVEPOINT\b|RELEASE\b|ROLLBACK\b|BEGIN\b|COMMIT\b|START\b|USE\b|DESC\b"
@@ -66,9 +67,6 @@ class MySQL(Dialect):
         r"|.*\b(?:information_schema|performance_schema)\b\.",
         re.IGNORECASE | re.DOTALL,
     )
-
-    def __init__(self, name: str = "mysql", *, paramstyle: str = "format") -> None:
-        super().__init__(name, paramstyle=paramstyle)
 
     def server_version(self, dbapi_connection: DBAPIConnection) -> str:
         """Version as ``SELECT VERSION()`` gives it; holds the word MariaDB where it is one."""
@@ -86,44 +84,31 @@ class MySQL(Dialect):
         """``EXPLAIN FORMAT=JSON``, or MariaDB's ``ANALYZE FORMAT=JSON``, before the statement."""
         return f"{'ANALYZE' if analyze else 'EXPLAIN'} FORMAT=JSON {statement}"
 
-    def explain(
-        self,
-        dbapi_connection: DBAPIConnection,
-        statement: str,
-        parameters: object = None,
-        *,
-        paramstyle: str | None = None,
-        timeout_seconds: float = 2.0,
-        analyze: bool = False,
-        keep_literals: bool = False,
-    ) -> Plan:
-        """See `Dialect.explain`. A statement with parameters needs their values."""
-        kind = self._require(statement, analyze=analyze)
-        values = first_parameters(parameters)
-        text = statement
-        if values is None:
-            text = self._without_placeholders(statement, paramstyle or self.paramstyle)
-        sql = self.explain_sql(text, analyze=analyze)
-        with self._errors(statement, parameters):
-            version = self.server_version(dbapi_connection)
-            mariadb = "mariadb" in version.lower()
-            if mariadb:
-                # For this one statement; a limit of the session would outlive it in a proxy.
-                sql = f"SET STATEMENT {_limits(timeout_seconds)} FOR {sql}"
-            else:
-                _limit_session(dbapi_connection, timeout_seconds)
-            with _transaction(dbapi_connection, read_only=self._reads(kind, statement)):
-                rows = fetch(dbapi_connection, sql, values)
+    def _ask(self, dbapi_connection: DBAPIConnection, question: Question) -> Answer:
+        """Ask in a transaction that is rolled back; parameters need their values."""
+        text = question.statement
+        reads = self._reads(question)
+        if question.analyze and not reads:
+            raise ExplainRefused("ANALYZE would carry out this write; explain it without")
+        if question.values is None:
+            text = self._without_placeholders(text, question.paramstyle)
+        sql = self.explain_sql(text, analyze=question.analyze)
+        version = self.server_version(dbapi_connection)
+        mariadb = "mariadb" in version.lower()
+        if mariadb:
+            # For this one statement; a limit of the session would outlive it in a proxy.
+            sql = f"SET STATEMENT {_limits(question.timeout_seconds)} FOR {sql}"
+        else:
+            _limit_session(dbapi_connection, question.timeout_seconds)
+        with _transaction(dbapi_connection, read_only=reads):
+            rows = fetch(dbapi_connection, sql, question.values)
         if not rows or not rows[0]:
             raise ExplainError("the server gave no plan")
-        plan = self.plan_from(
-            decoded(rows[0][0]),
-            statement=statement,
+        return Answer(
+            raw=decoded(rows[0][0]),
             server_version=version,
-            analyzed=analyze,
-            keep_literals=keep_literals,
+            database=MariaDB.default_name if mariadb else None,
         )
-        return replace(plan, database="mariadb") if mariadb else plan
 
     def _without_placeholders(self, statement: str, style: str) -> str:
         if self.lexer.placeholders(statement, style):
@@ -178,22 +163,10 @@ class MySQL(Dialect):
             f"MATCH ({self.quote(column)}) AGAINST (? IN BOOLEAN MODE)"
         )
 
-    def _reads(self, kind: str, statement: str) -> bool:
-        if kind in _WRITES:
+    def _reads(self, question: Question) -> bool:
+        if question.kind in _WRITES:
             return False
-        return kind != "with" or not (self.lexer.words(statement) & _WRITES)
-
-    def _redact_raw(self, raw: str) -> str:
-        return json.dumps(self._redact_values(json.loads(raw)), ensure_ascii=False)
-
-    def _redact_values(self, value: object, name: str = "") -> object:
-        if isinstance(value, Mapping):
-            return {key: self._redact_values(item, str(key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._redact_values(item, name) for item in value]
-        if isinstance(value, str) and name not in _PLAIN_TEXTS:
-            return self.plan_lexer.redact(value)
-        return value
+        return question.kind != "with" or not (self.lexer.words(question.statement) & _WRITES)
 
     def _message(self, error: BaseException) -> str:
         text = str(error.args[-1] if error.args else error)
@@ -204,37 +177,11 @@ class MySQL(Dialect):
 class MariaDB(MySQL):
     """MariaDB from 10.2 on."""
 
+    default_name = "mariadb"
     title = "MariaDB"
     analyzes = True
     # MariaDB indexes generated columns, not expressions (MDEV-6017, MDEV-35616).
     expression_indexes = False
-
-    def __init__(self, name: str = "mariadb", *, paramstyle: str = "format") -> None:
-        super().__init__(name, paramstyle=paramstyle)
-
-    def explain(
-        self,
-        dbapi_connection: DBAPIConnection,
-        statement: str,
-        parameters: object = None,
-        *,
-        paramstyle: str | None = None,
-        timeout_seconds: float = 2.0,
-        analyze: bool = False,
-        keep_literals: bool = False,
-    ) -> Plan:
-        """See `Dialect.explain`. ``analyze`` runs the statement: reads only."""
-        if analyze and not self._reads(self._require(statement, analyze=True), statement):
-            raise ExplainRefused("ANALYZE would carry out this write; explain it without")
-        return super().explain(
-            dbapi_connection,
-            statement,
-            parameters,
-            paramstyle=paramstyle,
-            timeout_seconds=timeout_seconds,
-            analyze=analyze,
-            keep_literals=keep_literals,
-        )
 
 
 def _limits(timeout_seconds: float) -> str:

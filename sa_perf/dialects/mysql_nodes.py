@@ -6,9 +6,9 @@ what stands around it. Names by sql/sql_explain.cc (MariaDB) and sql/opt_explain
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
+from sa_perf.dialects import json_answers
 from sa_perf.dialects.mysql_tables import number, table_from, text
 from sa_perf.dialects.plan import Operation, PlanNode
 from sa_perf.errors import ExplainError
@@ -41,14 +41,7 @@ def decoded(raw: object) -> object:
     Raises:
         ExplainError: it is no JSON.
     """
-    if isinstance(raw, (bytes, bytearray)):
-        raw = bytes(raw).decode("utf-8", "replace")
-    if not isinstance(raw, str):
-        return raw
-    try:
-        return json.loads(raw, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise ExplainError("the plan is no JSON") from error
+    return json_answers.decoded(raw, _object)
 
 
 def block_from(block: object, *, depth: int = 0) -> PlanNode:

@@ -8,7 +8,6 @@ manual, SET TRANSACTION). Node types are those of src/backend/commands/explain.c
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sa_perf.dialects.base import Dialect
 from sa_perf.dialects.dbapi import DBAPIConnection, fetch
-from sa_perf.dialects.plan import Plan, PlanNode
+from sa_perf.dialects.json_answers import decoded
+from sa_perf.dialects.plan import PlanNode
 from sa_perf.dialects.postgresql_nodes import node_from
-from sa_perf.dialects.statement import first_parameters
+from sa_perf.dialects.question import Answer, Question
 from sa_perf.errors import ExplainError, ExplainRefused
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _prepared = count(1)
 class PostgreSQL(Dialect):
     """PostgreSQL from 12 on; a plan without parameters by GENERIC_PLAN or a prepared statement."""
 
+    default_name = "postgresql"
+    default_paramstyle = "pyformat"
     title = "PostgreSQL"
     sqlglot_name = "postgres"
     dollar_strings = True
@@ -47,6 +49,9 @@ class PostgreSQL(Dialect):
     expression_indexes = True
     partial_indexes = True
     sort_memory_setting = "SET LOCAL work_mem = '{megabytes}MB'"
+    _plain_texts: ClassVar[frozenset[str]] = frozenset(
+        {"Relation Name", "Schema", "Alias", "Index Name", "CTE Name", "Function Name", "Node Type"}
+    )
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:SELECT\s+(?:1|\$1|\?)\s*;?\s*\Z|SET\b|SHOW\b|RESET\b|SAVEPOINT\b|RELEASE\b"
         r"|ROLLBACK\b|BEGIN\b|COMMIT\b|START\b|DISCARD\b|LISTEN\b|UNLISTEN\b|NOTIFY\b|DEALLOCATE\b"
@@ -55,9 +60,6 @@ class PostgreSQL(Dialect):
         r"|.*\b(?:pg_catalog|information_schema)\.(?!version\b)",
         re.IGNORECASE | re.DOTALL,
     )
-
-    def __init__(self, name: str = "postgresql", *, paramstyle: str = "pyformat") -> None:
-        super().__init__(name, paramstyle=paramstyle)
 
     def server_version(self, dbapi_connection: DBAPIConnection) -> str:
         """Version as ``SHOW server_version`` gives it."""
@@ -80,41 +82,24 @@ class PostgreSQL(Dialect):
             options += ", GENERIC_PLAN"
         return f"EXPLAIN ({options}) {statement}"
 
-    def explain(
-        self,
-        dbapi_connection: DBAPIConnection,
-        statement: str,
-        parameters: object = None,
-        *,
-        paramstyle: str | None = None,
-        timeout_seconds: float = 2.0,
-        analyze: bool = False,
-        keep_literals: bool = False,
-    ) -> Plan:
-        """See `Dialect.explain`. The transaction is read only and rolled back."""
-        self._require(statement, analyze=analyze)
-        style = paramstyle or self.paramstyle
-        values = first_parameters(parameters)
-        generic = values is None and bool(self.lexer.placeholders(statement, style))
-        if generic and analyze:
+    def _ask(self, dbapi_connection: DBAPIConnection, question: Question) -> Answer:
+        """Ask in a read-only transaction that is rolled back."""
+        statement, style = question.statement, question.paramstyle
+        generic = question.values is None and bool(self.lexer.placeholders(statement, style))
+        if generic and question.analyze:
             raise ExplainRefused("the statement has parameters, and to run it they are needed")
-        with self._errors(statement, parameters), _read_only(dbapi_connection, timeout_seconds):
+        with _read_only(dbapi_connection, question.timeout_seconds):
             version = self.server_version(dbapi_connection)
             if generic:
                 rows = self._generic(dbapi_connection, statement, style, _major(version))
             else:
-                text = statement
-                if values is None:
-                    text = self.lexer.rewrite(statement, style, lambda key: "?")
-                rows = fetch(dbapi_connection, self.explain_sql(text, analyze=analyze), values)
-        return self.plan_from(
-            _decoded(rows),
-            statement=statement,
-            server_version=version,
-            generic=generic,
-            analyzed=analyze,
-            keep_literals=keep_literals,
-        )
+                if question.values is None:
+                    statement = self.lexer.rewrite(statement, style, str)
+                sql = self.explain_sql(statement, analyze=question.analyze)
+                rows = fetch(dbapi_connection, sql, question.values)
+        if not rows or not rows[0]:
+            raise ExplainError("the server gave no plan")
+        return Answer(raw=decoded(rows[0][0]), server_version=version, generic=generic)
 
     def parse_plan(self, raw: object) -> PlanNode:
         """Make a tree of the JSON, as text or as Python's values.
@@ -122,7 +107,7 @@ class PostgreSQL(Dialect):
         Raises:
             ExplainError: it is no plan.
         """
-        answer = _decoded([(raw,)])
+        answer = decoded(raw)
         item = answer[0] if isinstance(answer, list) and answer else answer
         plan = item.get("Plan") if isinstance(item, Mapping) else None
         if not isinstance(plan, Mapping):
@@ -193,18 +178,6 @@ class PostgreSQL(Dialect):
             with suppress(Exception):
                 fetch(dbapi_connection, f"DEALLOCATE {name}")
 
-    def _redact_raw(self, raw: str) -> str:
-        return json.dumps(self._redact_values(json.loads(raw)), ensure_ascii=False)
-
-    def _redact_values(self, value: object, name: str = "") -> object:
-        if isinstance(value, Mapping):
-            return {key: self._redact_values(item, str(key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._redact_values(item, name) for item in value]
-        if isinstance(value, str) and name not in _IDENTIFIERS:
-            return self.plan_lexer.redact(value)
-        return value
-
     def _message(self, error: BaseException) -> str:
         first = error.args[0] if error.args else None
         text = str(first.get("M", "")) if isinstance(first, Mapping) else str(error)
@@ -214,11 +187,6 @@ class PostgreSQL(Dialect):
             lines = text.splitlines() or [""]
             text = f"{lines[0]} (a temporary table, or one outside of this search_path?)"
         return text
-
-
-_IDENTIFIERS = frozenset(
-    {"Relation Name", "Schema", "Alias", "Index Name", "CTE Name", "Function Name", "Node Type"}
-)
 
 
 @contextmanager
@@ -238,18 +206,6 @@ def _read_only(dbapi_connection: DBAPIConnection, timeout_seconds: float) -> Ite
             fetch(dbapi_connection, "ROLLBACK")
         else:
             dbapi_connection.rollback()
-
-
-def _decoded(rows: list[tuple[object, ...]]) -> object:
-    value = rows[0][0] if rows and rows[0] else None
-    if isinstance(value, (bytes, bytearray)):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise ExplainError("the plan is no JSON") from error
-    return value
 
 
 def _sqlstate(error: BaseException) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sa_perf.dialects.base import Dialect
 from sa_perf.dialects.dbapi import DBAPIConnection, fetch, is_plain
 from sa_perf.dialects.plan import Operation, Plan, PlanNode
-from sa_perf.dialects.statement import first_parameters
+from sa_perf.dialects.question import Answer, Question
 from sa_perf.errors import ExplainError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _fetched_without_values(
 class SQLite(Dialect):
     """SQLite from 3.31 on."""
 
+    default_name = "sqlite"
     title = "SQLite"
     sqlglot_name = "sqlite"
     bracketed_names = True
@@ -106,9 +107,6 @@ class SQLite(Dialect):
         r"|\s*SELECT\s+CAST\s*\('test (?:plain|unicode) returns'",
         re.IGNORECASE | re.DOTALL,
     )
-
-    def __init__(self, name: str = "sqlite", *, paramstyle: str = "qmark") -> None:
-        super().__init__(name, paramstyle=paramstyle)
 
     def server_version(self, dbapi_connection: DBAPIConnection) -> str:
         """Version of the SQLite library that the driver uses."""
@@ -141,43 +139,29 @@ class SQLite(Dialect):
         """``EXPLAIN QUERY PLAN`` before the statement."""
         return f"EXPLAIN QUERY PLAN {statement}"
 
-    def explain(
-        self,
-        dbapi_connection: DBAPIConnection,
-        statement: str,
-        parameters: object = None,
-        *,
-        paramstyle: str | None = None,
-        timeout_seconds: float = 2.0,
-        analyze: bool = False,
-        keep_literals: bool = False,
-    ) -> Plan:
-        """See `Dialect.explain`. Begins no transaction; the connection may be in use.
+    def _ask(self, dbapi_connection: DBAPIConnection, question: Question) -> Answer:
+        """Begin no transaction; the connection may be in use.
 
         Values that are no plain numbers or texts are bound as NULL, so that no adapter of the
         application runs.
         """
-        self._require(statement, analyze=analyze)
-        values = self._bound(statement, parameters, paramstyle or self.paramstyle)
-        sql = self.explain_sql(statement)
-        with self._errors(statement, parameters):
-            try:
-                if first_parameters(parameters) is None:
-                    rows = _fetched_without_values(dbapi_connection, sql, len(values or ()))
-                else:
-                    rows = fetch(dbapi_connection, sql, values)
-            except Exception as error:
-                needed = _SUPPLIED.search(str(error))
-                if needed is None:
-                    raise
-                rows = _fetched_without_values(dbapi_connection, sql, int(needed.group(1)))
-            version = self.server_version(dbapi_connection)
-        return self.plan_from(
-            rows,
-            statement=statement,
-            server_version=version,
-            generic=first_parameters(parameters) is None and bool(values),
-            keep_literals=keep_literals,
+        unknown = question.values is None
+        values = self._bound(question)
+        sql = self.explain_sql(question.statement)
+        try:
+            if unknown:
+                rows = _fetched_without_values(dbapi_connection, sql, len(values))
+            else:
+                rows = fetch(dbapi_connection, sql, values)
+        except Exception as error:
+            needed = _SUPPLIED.search(str(error))
+            if needed is None:
+                raise
+            rows = _fetched_without_values(dbapi_connection, sql, int(needed.group(1)))
+        return Answer(
+            raw=rows,
+            server_version=self.server_version(dbapi_connection),
+            generic=unknown and bool(values),
         )
 
     def parse_plan(self, raw: object) -> PlanNode:
@@ -231,15 +215,13 @@ class SQLite(Dialect):
             return raw
         return "\n".join("|".join(map(str, row)) for row in _rows(raw))
 
-    def _bound(
-        self, statement: str, parameters: object, paramstyle: str
-    ) -> Sequence[object] | Mapping[str, object]:
-        given = first_parameters(parameters)
+    def _bound(self, question: Question) -> Sequence[object] | Mapping[str, object]:
+        given = question.values
         if isinstance(given, Mapping):
             return {key: value if is_plain(value) else None for key, value in given.items()}
         if given is not None:
             return tuple(value if is_plain(value) else None for value in given)
-        places = self.lexer.placeholders(statement, paramstyle)
+        places = self.lexer.placeholders(question.statement, question.paramstyle)
         if any(isinstance(place.key, str) for place in places):
             return {str(place.key): None for place in places}
         return (None,) * len({place.key for place in places})
