@@ -262,7 +262,7 @@ class Recorder:
             started = getattr(context, "_sa_perf_started", 0)
             if started:
                 context._sa_perf_started = 0
-                self._whole(shape, context, 0, _clock() - started)
+                self._whole(shape, context, -1, _clock() - started)
             error = type(failure.original_exception).__name__
             self._statistics.count_error(shape.aggregate, error)
         except Exception as error:
@@ -296,11 +296,10 @@ class Recorder:
         duration_ns: int,
     ) -> None:
         """Count an execution that is complete: it returns no rows."""
-        rows = max(rows, 0)
         done = Execution()
         done.shape, done.execute_ns, done.counted = shape, duration_ns, PENDING
         done.ended_ns = done.fetched_ns = _clock()
-        done.run, done.fetch_ns, done.rows = current_scope(), 0, rows
+        done.run, done.fetch_ns, done.rows = current_scope(), 0, max(rows, 0)
         self.append(done)
         if duration_ns >= self.slow_ns:
             self.slow(shape, context, duration_ns, rows=rows)
@@ -343,10 +342,10 @@ class Recorder:
         execute_ns: int,
         *,
         fetch_ns: int = 0,
-        rows: int = 0,
+        rows: int = -1,
         collected: bool = False,
     ) -> SlowEntry:
-        """Keep a slow execution and have it explained."""
+        """Keep a slow execution and have it explained; ``rows`` is -1 where it is not known."""
         aggregate = shape.aggregate
         run = current_scope()
         entry = SlowEntry(
@@ -371,7 +370,7 @@ class Recorder:
                 statement=context.statement,
                 parameters=context.parameters[0] if context.parameters else None,
                 duration_seconds=entry.duration_ns / 1e9,
-                rows=rows,
+                rows=entry.known_rows,
                 dbapi_connection=context.root_connection.connection.dbapi_connection,
             )
         return entry

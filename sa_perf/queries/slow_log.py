@@ -39,7 +39,7 @@ class SlowExecution:
         ended_at: when its last row was fetched, aware UTC.
         duration_seconds: time inside the driver, execute plus fetch.
         fetch_seconds: the part spent fetching.
-        rows: rows fetched or changed.
+        rows: rows fetched or changed; 0 while nothing has been fetched.
         call_site: nearest application line; None where there was none on the stack.
         scope: names of the scopes around it, innermost first; empty outside of any.
         parameters: one text a parameter; types and sizes unless asked for more.
@@ -59,7 +59,10 @@ class SlowExecution:
 
 @dataclass(slots=True, kw_only=True)
 class SlowEntry:
-    """A slow execution as it is kept; its rows are filled in when they have been fetched."""
+    """A slow execution as it is kept; its rows are filled in when they have been fetched.
+
+    ``rows`` is -1 until then, and where the driver does not tell how many were changed.
+    """
 
     aggregate: Aggregate
     fingerprint: str | None
@@ -71,6 +74,11 @@ class SlowEntry:
     call_site: CallSite | None
     scope: tuple[str, ...]
     parameters: tuple[str, ...]
+
+    @property
+    def known_rows(self) -> int | None:
+        """Rows fetched or changed; None where nobody knows yet."""
+        return self.rows if self.rows >= 0 else None
 
 
 class SlowLog:
@@ -112,7 +120,7 @@ class SlowLog:
                 ended_at=statistics.datetime_of(entry.ended_ns),
                 duration_seconds=entry.duration_ns / 1e9,
                 fetch_seconds=entry.fetch_ns / 1e9,
-                rows=entry.rows,
+                rows=entry.known_rows or 0,
                 call_site=entry.call_site,
                 scope=entry.scope,
                 parameters=entry.parameters,
@@ -140,16 +148,17 @@ class SlowLog:
             "database": entry.aggregate.database,
             "duration_seconds": entry.duration_ns / 1e9,
             "fetch_seconds": entry.fetch_ns / 1e9,
-            "rows": entry.rows,
+            # None until they are fetched: a result is logged when its execute has ended.
+            "rows": entry.known_rows,
             "call_site": str(entry.call_site) if entry.call_site else None,
             "scope": list(entry.scope),
             "parameters": list(entry.parameters),
             "suppressed": suppressed,
         }
         _LOGGER.warning(
-            "%.3f s, %d rows, %s: %s",
+            "%.3f s, %s%s: %s",
             entry.duration_ns / 1e9,
-            entry.rows,
+            "" if entry.known_rows is None else f"{entry.known_rows} rows, ",
             entry.call_site or "no application frame",
             entry.statement[:_SHOWN_CHARACTERS],
             extra={"sa_perf": facts},

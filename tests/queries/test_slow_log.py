@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import bindparam, create_engine, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 import sa_perf
 from sa_perf.queries.aggregate import Aggregate
@@ -181,11 +182,60 @@ def test_no_password_leaves() -> None:
 # Log records
 
 
+def test_a_record_of_a_result_that_is_still_to_be_fetched_names_no_rows(all_slow, log) -> None:
+    with all_slow.engine.connect() as connection:
+        connection.execute(select(all_slow.items)).all()
+        connection.execute(text("SELECT name FROM items")).all()
+    records = [one for one in log.records if "FROM items" in one.getMessage()]
+    assert [one.sa_perf["rows"] for one in records] == [None, None]
+    assert [one.getMessage() for one in records if " rows, " in one.getMessage()] == []
+    assert [one.rows for one in slow(all_slow)] == [10, 10]
+
+
+def test_a_record_of_a_write_names_the_rows_that_it_changed(all_slow, log) -> None:
+    with all_slow.engine.connect() as connection:
+        connection.execute(text("DELETE FROM items WHERE id < 4"))
+    (record,) = [one for one in log.records if "DELETE" in one.getMessage()]
+    assert record.sa_perf["rows"] == 3
+    assert ", 3 rows, " in record.getMessage()
+
+
+def test_a_slow_statement_is_explained_without_rows_that_nobody_has_counted(all_slow) -> None:
+    offered: list[tuple[str, int | None]] = []
+    (post,) = all_slow.perf._posts
+
+    def offer(*, statement: str, rows: int | None, **_others: object) -> bool:
+        offered.append((statement[:6], rows))
+        return True
+
+    post.recorder.offer = offer
+    with all_slow.engine.connect() as connection:
+        connection.execute(select(all_slow.items)).all()
+        connection.execute(text("DELETE FROM items WHERE id < 4"))
+        with pytest.raises(DBAPIError):
+            connection.execute(text("SELECT missing FROM items"))
+    assert offered == [("SELECT", None), ("DELETE", 3), ("SELECT", None)]
+
+
+def test_a_result_of_which_nothing_was_fetched_has_no_rows_in_a_snapshot(all_slow) -> None:
+    with all_slow.engine.connect() as connection:
+        result = connection.execute(select(all_slow.items))
+        (one,) = slow(all_slow)
+        result.close()
+    assert one.rows == 0
+
+
 def test_a_record_says_how_long_how_many_where_and_what(log) -> None:
     SlowLog(10).add(entry(4))
     (record,) = log.records
     assert record.name == "sa_perf.slow"
     assert record.getMessage() == "1.500 s, 4 rows, shop/views.py:7 in index: SELECT ?"
+
+
+def test_a_record_without_rows_says_the_rest(log) -> None:
+    SlowLog(10).add(entry(rows=-1))
+    assert log.records[0].getMessage() == "1.500 s, shop/views.py:7 in index: SELECT ?"
+    assert log.records[0].sa_perf["rows"] is None
 
 
 def test_a_record_carries_the_facts_as_values(log) -> None:
