@@ -1,4 +1,4 @@
-"""Plans that come as JSON: reading them, taking literals out of them. Pure."""
+"""Plans that come as JSON: read them, take their literals out. Pure."""
 
 from __future__ import annotations
 

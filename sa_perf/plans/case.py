@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sa_perf.dialects import Dialect, Plan, PlanNode, TableFacts
-from sa_perf.finding import Finding
+from sa_perf.finding import Finding, Severity
 from sa_perf.plans.reading import Block, Condition, Reading
 
 __all__ = ["Case", "Ranked", "Rule", "amount"]
@@ -134,7 +134,7 @@ class Case:
             return None
         return min(1.0, self.rows_returned / rows)
 
-    def severity(self, rows: float) -> str:
+    def severity(self, rows: float) -> Severity:
         """``"warning"``, or ``"critical"`` from a hundred times a big table's rows on."""
         return "critical" if rows >= self.big * _CRITICAL_FACTOR and rows > 0 else "warning"
 

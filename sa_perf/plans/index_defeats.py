@@ -217,7 +217,7 @@ def _finding(
     columns = condition.column or ", ".join(part.column or "" for part in condition.parts)
     finding = Finding(
         kind=kind,
-        severity=case.severity(rows),  # type: ignore[arg-type]  # one of the three
+        severity=case.severity(rows),
         message=message,
         remedy=remedy,
         place=f"table {node.relation}",

@@ -78,7 +78,7 @@ def automatic_indexes(case: Case) -> Iterable[Ranked]:
             rows * 5,
             Finding(
                 kind="automatic_index",
-                severity=case.severity(rows),  # type: ignore[arg-type]  # one of the three
+                severity=case.severity(rows),
                 message=f"An index on {node.relation} ({', '.join(columns)}) is built over "
                 f"{amount(rows)} rows each time the statement runs, and thrown away.",
                 remedy=remedy,
@@ -114,7 +114,7 @@ def driven_scan(case: Case, node: PlanNode, block: Block, rows: float) -> Ranked
             rows,
             Finding(
                 kind="full_scan",
-                severity=case.severity(rows),  # type: ignore[arg-type]  # one of the three
+                severity=case.severity(rows),
                 message=f"All {amount(rows)} rows of {node.relation} are read to join them with "
                 f"{other}: no index begins with {pair.column}.",
                 remedy=remedy,

@@ -40,7 +40,7 @@ def sorts(case: Case) -> Iterable[Ranked]:
             rows,
             Finding(
                 kind="sort_without_index",
-                severity=case.severity(rows),  # type: ignore[arg-type]  # one of the three
+                severity=case.severity(rows),
                 message=f"{amount(rows)} rows of {read.relation} are sorted to return the first "
                 "of them: no index has them in this order.",
                 remedy=remedy,
@@ -166,7 +166,7 @@ def deep_offsets(case: Case) -> Iterable[Ranked]:
         float(dropped),
         Finding(
             kind="deep_offset",
-            severity=case.severity(dropped),  # type: ignore[arg-type]  # one of the three
+            severity=case.severity(dropped),
             message=f"OFFSET reads and drops at least {dropped:,} rows before it returns one.",
             remedy=remedy,
             place=f"table {read.relation}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sa_perf.dialects import PlanNode
-from sa_perf.finding import Finding
+from sa_perf.finding import Finding, Severity
 from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.index_defeats import defeats, usable_conditions
 from sa_perf.plans.join_findings import driven_scan, is_inner
@@ -64,7 +64,7 @@ def filtered_index_scans(case: Case) -> Iterable[Ranked]:
             removed,
             Finding(
                 kind="filter_after_scan",
-                severity=case.severity(removed),  # type: ignore[arg-type]  # one of the three
+                severity=case.severity(removed),
                 message=f"Index {node.index} finds {amount(kept + removed)} rows of "
                 f"{node.relation}, of which a filter keeps {amount(kept)}.",
                 remedy=remedy,
@@ -89,7 +89,7 @@ def _missing_index(
         # It would pay, and the planner does not know that.
         remedy: str | None = case.dialect.analyze_command(node.relation or "")
         because = f"although index {existing.name} exists"
-        severity = "info"
+        severity: Severity = "info"
     else:
         remedy = create_index(case.dialect, facts, [IndexKey(column=name) for name in columns])
         because = f"no index begins with {', '.join(columns)}"
@@ -101,7 +101,7 @@ def _missing_index(
         rows,
         Finding(
             kind="filter_after_scan" if rare else "full_scan",
-            severity=severity,  # type: ignore[arg-type]  # one of the three
+            severity=severity,
             message=f"{what}: {because}." if existing is None else f"{what}, {because}.",
             remedy=remedy,
             place=f"table {node.relation}",

@@ -28,7 +28,7 @@ def large_results(case: Case) -> Iterable[Ranked]:
         float(rows),
         Finding(
             kind="many_rows",
-            severity=case.severity(rows),  # type: ignore[arg-type]  # one of the three
+            severity=case.severity(rows),
             message=f"{amount(rows)} rows were returned by one statement without a LIMIT.",
             remedy="Return a page at a time (LIMIT with a condition on the last key seen), compute "
             "sums in SQL, or stream with execution_options(yield_per=1000)",

@@ -69,17 +69,28 @@ def offered(sampler: PlanSampler, engine, sql: str, named=None, **changes: Any) 
     if named is not None and compiled.positional:
         values = tuple(named[name] for name in compiled.positiontup)
     with engine.connect() as connection:
-        return sampler.offer(
-            **{
-                "fingerprint": "f",
-                "statement": str(compiled),
-                "parameters": values,
-                "duration_seconds": 1.0,
-                "rows": 4,
-                "dbapi_connection": connection.connection.dbapi_connection,
-                **changes,
-            }
-        )
+        ran = {
+            "statement": str(compiled),
+            "parameters": values,
+            "rows": 4,
+            "dbapi_connection": connection.connection.dbapi_connection,
+        }
+        return blind_offer(sampler, **{**ran, **changes})
+
+
+def blind_offer(sampler: PlanSampler, fingerprint: str = "f", **changes: Any) -> bool:
+    """Offer a statement whose connection is gone."""
+    return sampler.offer(
+        **{
+            "fingerprint": fingerprint,
+            "statement": "SELECT 1",
+            "parameters": None,
+            "duration_seconds": 1.0,
+            "rows": 0,
+            "dbapi_connection": None,
+            **changes,
+        }
+    )
 
 
 SQL = "SELECT * FROM flights WHERE tail = :tail"
@@ -246,14 +257,7 @@ def test_a_pool_of_one_connection_is_not_exhausted(sampler_of, postgresql_databa
         connection.execute(text("CREATE TABLE t (a INTEGER)"))
     with engine.connect() as connection:
         held = connection.connection.dbapi_connection
-        sampler.offer(
-            fingerprint="f",
-            statement="SELECT * FROM t",
-            parameters=None,
-            duration_seconds=1.0,
-            rows=0,
-            dbapi_connection=held,
-        )
+        blind_offer(sampler, statement="SELECT * FROM t", dbapi_connection=held)
         assert sampler.drain(PATIENCE)
         assert sampler.results()[0].error is None
 
@@ -282,14 +286,13 @@ def test_a_database_that_is_gone_is_an_error_and_the_thread_goes_on(
         killed.append(dbapi_connection.info.backend_pid)
 
     sampler = sampler_of(engine)
-    offer = {"parameters": None, "duration_seconds": 1.0, "rows": 0, "dbapi_connection": None}
-    sampler.offer(fingerprint="a", statement="SELECT * FROM t", **offer)
+    blind_offer(sampler, "a", statement="SELECT * FROM t")
     assert sampler.drain(PATIENCE)
     with engine.connect() as connection:
         # The worker keeps its connection for a second; end it under its hands.
         connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": killed[0]})
-    sampler.offer(fingerprint="b", statement="SELECT * FROM t", **offer)
-    sampler.offer(fingerprint="c", statement="SELECT * FROM t WHERE a = 1", **offer)
+    blind_offer(sampler, "b", statement="SELECT * FROM t")
+    blind_offer(sampler, "c", statement="SELECT * FROM t WHERE a = 1")
     assert sampler.drain(PATIENCE)
     errors = {result.fingerprint: result.error for result in sampler.results()}
     assert errors["a"] is None
@@ -300,24 +303,16 @@ def test_a_lock_ends_in_a_timeout_and_is_reported(sampler_of, postgresql_databas
     engine = postgresql_database.engine()
     clock = Clock()
     sampler = sampler_of(engine, timeout_seconds=0.1, now=clock, retry_after_seconds=5.0)
-    offer = {
-        "fingerprint": "f",
-        "statement": "SELECT * FROM t",
-        "parameters": None,
-        "duration_seconds": 1.0,
-        "rows": 0,
-        "dbapi_connection": None,
-    }
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE t (a INTEGER)"))
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE t IN ACCESS EXCLUSIVE MODE"))
-        sampler.offer(**offer)
+        blind_offer(sampler, statement="SELECT * FROM t")
         assert sampler.drain(PATIENCE)
     assert sampler.health().timeouts == 1
     assert sampler.results()[0].error.startswith("no plan within 0.1 s: ")
     clock.seconds += 5
-    assert sampler.offer(**offer)
+    assert blind_offer(sampler, statement="SELECT * FROM t")
     assert sampler.drain(PATIENCE)
     assert sampler.results()[0].error is None
 
@@ -329,14 +324,7 @@ def test_mariadb_waits_for_no_lock_either(sampler_of, mariadb_database) -> None:
     sampler = sampler_of(engine, timeout_seconds=0.5)
     with engine.connect() as connection:
         connection.execute(text("LOCK TABLES t WRITE"))
-        sampler.offer(
-            fingerprint="f",
-            statement="SELECT * FROM t",
-            parameters=None,
-            duration_seconds=1.0,
-            rows=0,
-            dbapi_connection=None,
-        )
+        blind_offer(sampler, statement="SELECT * FROM t")
         assert sampler.drain(PATIENCE)
         connection.execute(text("UNLOCK TABLES"))
     assert sampler.health().timeouts == 1
@@ -349,14 +337,7 @@ def test_a_locked_sqlite_file_is_reported(sampler_of, sqlite_database) -> None:
     sampler = sampler_of(engine, timeout_seconds=0.05)
     holder = sqlite3.connect(engine.url.database, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    sampler.offer(
-        fingerprint="f",
-        statement="SELECT * FROM t",
-        parameters=None,
-        duration_seconds=1.0,
-        rows=0,
-        dbapi_connection=None,
-    )
+    blind_offer(sampler, statement="SELECT * FROM t")
     assert sampler.drain(PATIENCE)
     holder.close()
     assert "locked" in sampler.results()[0].error
@@ -378,17 +359,6 @@ def gated(tmp_path) -> Any:
     yield engine, gate
     gate.set()
     engine.dispose()
-
-
-def blind_offer(sampler: PlanSampler, fingerprint: str) -> bool:
-    return sampler.offer(
-        fingerprint=fingerprint,
-        statement="SELECT 1",
-        parameters=None,
-        duration_seconds=1.0,
-        rows=1,
-        dbapi_connection=None,
-    )
 
 
 def test_a_full_queue_drops_and_counts(sampler_of, gated) -> None:
@@ -470,14 +440,8 @@ def test_in_memory_the_transaction_of_the_application_stays_as_it_is(sampler_of)
         connection.exec_driver_sql("INSERT INTO t VALUES (1)")
         raw = connection.connection.dbapi_connection
         assert raw.in_transaction
-        sampler.offer(
-            fingerprint="f",
-            statement="DELETE FROM t WHERE a = ?",
-            parameters=(1,),
-            duration_seconds=1.0,
-            rows=0,
-            dbapi_connection=raw,
-        )
+        deleted = {"statement": "DELETE FROM t WHERE a = ?", "parameters": (1,)}
+        blind_offer(sampler, **deleted, dbapi_connection=raw)
         assert raw.in_transaction
         connection.rollback()
         assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar() == 0
@@ -542,13 +506,9 @@ def test_an_asynchronous_engine_is_explained_on_a_loop_of_its_own(async_db, samp
             raw = (await connection.get_raw_connection()).dbapi_connection
 
             def offer(_) -> None:
-                sampler.offer(
-                    fingerprint="f",
-                    statement=str(compiled),
-                    parameters=(1,) if compiled.positional else {"x": 1},
-                    duration_seconds=1.0,
-                    rows=0,
-                    dbapi_connection=raw,
+                values = (1,) if compiled.positional else {"x": 1}
+                blind_offer(
+                    sampler, statement=str(compiled), parameters=values, dbapi_connection=raw
                 )
 
             await connection.run_sync(offer)
@@ -574,14 +534,7 @@ def test_an_in_memory_database_of_an_event_loop_is_explained_outside_of_sqlalche
         async with engine.connect() as connection:
             await connection.execute(text("CREATE TABLE t (a INTEGER)"))
             raw = (await connection.get_raw_connection()).dbapi_connection
-            sampler.offer(
-                fingerprint="f",
-                statement="SELECT * FROM t",
-                parameters=None,
-                duration_seconds=1.0,
-                rows=0,
-                dbapi_connection=raw,
-            )
+            blind_offer(sampler, statement="SELECT * FROM t", dbapi_connection=raw)
             others = asyncio.all_tasks() - {asyncio.current_task()}
             await asyncio.gather(*others)
         return sampler
@@ -665,16 +618,7 @@ def test_the_pool_events_of_the_application_do_not_see_the_samplers_connection(d
         event.listen(engine, name, lambda *_, name=name: seen.append(name))
     sampler = PlanSampler(engine)
 
-    offered = sampler.offer(
-        fingerprint="f",
-        statement="SELECT id FROM seen",
-        parameters=None,
-        duration_seconds=1.0,
-        rows=0,
-        dbapi_connection=None,
-    )
-
-    assert offered
+    assert blind_offer(sampler, statement="SELECT id FROM seen")
     assert sampler.drain(30)
     (result,) = sampler.results()
     assert (result.error, seen) == (None, [])
