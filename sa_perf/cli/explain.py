@@ -42,7 +42,7 @@ def explain(
     if output.as_json:
         output.print_rows("explain", snapshot, [_row(snapshot, whole, database)], matching=1)
     else:
-        from sa_perf.cli.explained import explained
+        from sa_perf.cli.terminal.explained import explained
 
         output.print(*explained(snapshot, whole, database))
     exit_when_found(_findings_of(snapshot, whole), fail_on)
@@ -81,7 +81,7 @@ def _meant(snapshot: Snapshot, beginning: str, database: str | None) -> str:
         raise NothingFound(
             f"no query has a fingerprint that begins with {beginning!r}; see: sa-perf top"
         )
-    from sa_perf.cli.plain_text import one_line, shortened
+    from sa_perf.cli.wording.plain_text import one_line, shortened
 
     shown = [
         f"{one_line(one)} ({shortened(statements[one], _STATEMENT_CHARACTERS)})"

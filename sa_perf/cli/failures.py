@@ -6,7 +6,7 @@ from typing import IO, Any
 
 import click
 
-from sa_perf.cli.plain_text import one_line
+from sa_perf.cli.wording.plain_text import one_line
 
 __all__ = ["FOUND", "USAGE", "NothingFound", "UnreadableInput"]
 

@@ -65,7 +65,7 @@ class Output:
         write(document(command, snapshot, {"matching": matching, "rows": shown}))
 
     def _console(self, file: io.StringIO, *, plain: bool) -> Console:
-        from sa_perf.cli.guarded_console import GuardedConsole
+        from sa_perf.cli.terminal.console import GuardedConsole
 
         columns = os.environ.get("COLUMNS", "")
         return GuardedConsole(

@@ -68,11 +68,11 @@ def report(
     if style == "json":
         text = document("report", snapshot, {"report": _content(snapshot, limit)})
     elif style == "html":
-        from sa_perf.cli.html_page import html_page
+        from sa_perf.cli.html.page import html_page
 
         text = html_page(snapshot, limit=limit)
     else:
-        from sa_perf.cli.summary import summary
+        from sa_perf.cli.terminal.summary import summary
 
         text = output.rendered(*summary(snapshot, limit), plain=target is not None)
     if target is None:

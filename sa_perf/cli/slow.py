@@ -25,7 +25,7 @@ def slow(snapshot: Snapshot, output: Output, *, limit: int) -> None:
         rows = [row(one) for one in shown]
         output.print_rows("slow", snapshot, rows, matching=len(snapshot.slow))
         return
-    from sa_perf.cli import tables
+    from sa_perf.cli.terminal import tables
 
     output.print(tables.heading(snapshot), tables.SlowTable(shown, snapshot))
     if len(snapshot.slow) > len(shown):

@@ -83,7 +83,7 @@ def top(
         rows = [query_row(query, snapshot.total_seconds) for query in shown]
         output.print_rows("top", snapshot, rows, matching=len(found))
         return
-    from sa_perf.cli import tables
+    from sa_perf.cli.terminal import tables
 
     output.print(tables.heading(snapshot), tables.QueryTable(shown, snapshot, by=by))
     if len(found) > len(shown):

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sa_perf.cli.plain_text import one_line, shortened
-from sa_perf.cli.units import count, duration, moment, percent
+from sa_perf.cli.wording.plain_text import one_line, shortened
+from sa_perf.cli.wording.units import count, duration, moment, percent
 from sa_perf.finding import Finding
 from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.scope_statistics import ScopeStats

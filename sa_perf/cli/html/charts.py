@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sa_perf.cli.html_text import QueryLinks, escaped, short_fingerprint, table
-from sa_perf.cli.latency_bins import Bin, latency_bins
-from sa_perf.cli.plain_text import one_line, summary_of
-from sa_perf.cli.units import count, duration, percent
+from sa_perf.cli.html.latency_bins import Bin, latency_bins
+from sa_perf.cli.html.text import QueryLinks, escaped, short_fingerprint, table
+from sa_perf.cli.wording.plain_text import one_line, summary_of
+from sa_perf.cli.wording.units import count, duration, percent
 from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.snapshot import Snapshot

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sa_perf.cli.plain_text import clauses, one_line
+from sa_perf.cli.wording.plain_text import clauses, one_line
 
 if TYPE_CHECKING:
     from sa_perf.json_values import JSONValue

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from sa_perf.cli import tables
-from sa_perf.cli.summary_lines import (
+from sa_perf.cli.terminal import tables
+from sa_perf.cli.wording.summary_lines import (
     database_line,
     health_lines,
     transactions_line,

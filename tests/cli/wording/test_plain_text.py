@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sa_perf.cli.plain_text import clauses, one_line, shortened, summary_of, visible
+from sa_perf.cli.wording.plain_text import clauses, one_line, shortened, summary_of, visible
 
 HARMFUL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sa_perf.cli.units import count, duration, moment, percent
+from sa_perf.cli.wording.units import count, duration, moment, percent
 
 
 @pytest.mark.parametrize(

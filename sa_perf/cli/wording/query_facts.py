@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sa_perf.cli.units import count, duration, moment, percent
+from sa_perf.cli.wording.units import count, duration, moment, percent
 from sa_perf.queries.aggregate import QueryStats
 from sa_perf.snapshot import Snapshot
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from sa_perf.cli.plain_text import visible
+from sa_perf.cli.wording.plain_text import visible
 
 __all__ = ["GuardedConsole"]
 

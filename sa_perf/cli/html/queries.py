@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sa_perf.cli.html_text import QueryLinks, code_block, escaped, facts, table
-from sa_perf.cli.latency_bins import latency_bins
-from sa_perf.cli.plain_text import shortened
-from sa_perf.cli.query_facts import query_facts
-from sa_perf.cli.units import count, duration, moment, percent
+from sa_perf.cli.html.latency_bins import latency_bins
+from sa_perf.cli.html.text import QueryLinks, code_block, escaped, facts, table
+from sa_perf.cli.wording.plain_text import shortened
+from sa_perf.cli.wording.query_facts import query_facts
+from sa_perf.cli.wording.units import count, duration, moment, percent
 from sa_perf.dialects import PlanNode
 from sa_perf.plans.results import ExplainedStatement
 from sa_perf.queries.aggregate import QueryStats

@@ -10,9 +10,9 @@ from __future__ import annotations
 from importlib.resources import files
 from string import Template
 
-from sa_perf.cli.html_charts import chart_data, charts
-from sa_perf.cli.html_queries import queries, slow_executions
-from sa_perf.cli.html_sections import (
+from sa_perf.cli.html.charts import chart_data, charts
+from sa_perf.cli.html.queries import queries, slow_executions
+from sa_perf.cli.html.sections import (
     findings,
     footer,
     head,
@@ -20,7 +20,7 @@ from sa_perf.cli.html_sections import (
     tiles,
     transactions,
 )  # fmt: skip
-from sa_perf.cli.html_text import QueryLinks, content_hash, escaped, json_block
+from sa_perf.cli.html.text import QueryLinks, content_hash, escaped, json_block
 from sa_perf.snapshot import Snapshot
 
 __all__ = ["html_page"]

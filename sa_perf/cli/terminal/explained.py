@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
-from sa_perf.cli import tables
-from sa_perf.cli.plain_text import clauses, one_line
-from sa_perf.cli.query_facts import query_facts
-from sa_perf.cli.units import count, duration, moment
+from sa_perf.cli.terminal import tables
+from sa_perf.cli.wording.plain_text import clauses, one_line
+from sa_perf.cli.wording.query_facts import query_facts
+from sa_perf.cli.wording.units import count, duration, moment
 from sa_perf.finding import Finding
 from sa_perf.plans.render import render_plan
 from sa_perf.queries.aggregate import QueryStats

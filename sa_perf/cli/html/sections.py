@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from sa_perf.cli.html_charts import all_durations
-from sa_perf.cli.html_text import QueryLinks, escaped
-from sa_perf.cli.latency_bins import percentile_seconds
-from sa_perf.cli.summary_lines import (
+from sa_perf.cli.html.charts import all_durations
+from sa_perf.cli.html.latency_bins import percentile_seconds
+from sa_perf.cli.html.text import QueryLinks, escaped
+from sa_perf.cli.wording.summary_lines import (
     database_line,
     health_lines,
     transactions_line,
     why_no_findings,
 )  # fmt: skip
-from sa_perf.cli.units import count, duration, moment
+from sa_perf.cli.wording.units import count, duration, moment
 from sa_perf.finding import Finding
 from sa_perf.snapshot import Snapshot
 

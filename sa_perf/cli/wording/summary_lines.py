@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sa_perf.cli.plain_text import one_line
-from sa_perf.cli.units import count, duration
+from sa_perf.cli.wording.plain_text import one_line
+from sa_perf.cli.wording.units import count, duration
 from sa_perf.snapshot import Database, Snapshot
 
 __all__ = ["database_line", "health_lines", "transactions_line", "why_no_findings"]

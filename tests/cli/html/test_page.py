@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sa_perf.cli.html_page import html_page
+from sa_perf.cli.html.page import html_page
 from sa_perf.snapshot import Snapshot
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
