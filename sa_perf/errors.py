@@ -9,10 +9,13 @@ from __future__ import annotations
 __all__ = [
     "ExplainError",
     "ExplainRefused",
+    "ExpiredCursor",
+    "InvalidCursor",
     "InvalidSettings",
     "InvalidSnapshot",
     "MissingExtra",
     "NotInstalled",
+    "PaginationError",
     "SaPerfError",
     "UnsupportedDatabase",
 ]
@@ -52,6 +55,24 @@ class ExplainRefused(SaPerfError, ValueError):
 
 class ExplainError(SaPerfError, RuntimeError):
     """The database did not give a plan; the message holds its reason, never bind values."""
+
+
+class PaginationError(SaPerfError, ValueError):
+    """A statement or an argument cannot be paginated; the message says what would be possible.
+
+    It is the application's fault, never that of whoever sent a cursor.
+    """
+
+
+class InvalidCursor(SaPerfError, ValueError):
+    """A cursor was tampered with, cut, made for another list or by another key.
+
+    The message tells nothing of the reason, of a key or of a value: it may be shown to a client.
+    """
+
+
+class ExpiredCursor(InvalidCursor):
+    """A cursor is genuine but older than the signer accepts; it may be shown to a client."""
 
 
 class MissingExtra(SaPerfError, ModuleNotFoundError):
