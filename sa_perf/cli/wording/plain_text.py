@@ -47,8 +47,8 @@ def one_line(text: str) -> str:
 def shortened(text: str, width: int, *, ellipsis: str = "…") -> str:
     """One line of at most ``width`` characters; what does not fit is left out of the middle.
 
-    Of a SELECT the list of columns goes first, for what it reads from and by which condition says
-    more.
+    Of a SELECT the list of columns goes first, then the order, for what it reads from and by which
+    condition says more.
 
     Args:
         text: a statement, usually.
@@ -60,9 +60,11 @@ def shortened(text: str, width: int, *, ellipsis: str = "…") -> str:
         return line
     if width < _SHORTEST:
         return line[: max(0, width - len(ellipsis))] + ellipsis[:width]
-    line = _without_columns(line, ellipsis)
-    if len(line) <= width:
-        return line
+    some, none = (_without_columns(line, ellipsis, keep) for keep in (_KEPT_COLUMNS, 0))
+    line = _without_order(none, ellipsis)
+    for shorter in (some, none, line):
+        if len(shorter) <= width:
+            return shorter
     gap = f" {ellipsis} "
     room = width - len(gap)
     head = line[: room - room * 2 // 5].rstrip()
@@ -115,19 +117,35 @@ def _shown(match: re.Match[str]) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
-def _without_columns(line: str, ellipsis: str) -> str:
-    if line[:7].upper() != "SELECT ":
+def _without_columns(line: str, ellipsis: str, keep: int) -> str:
+    """A SELECT with at most ``keep`` characters of its columns, cut behind one of them."""
+    start = len("SELECT ")
+    end = _place_of("FROM", line)
+    if line[:start].upper() != "SELECT " or end is None:
         return line
+    columns = line[start:end].strip()
+    if len(columns) <= _KEPT_COLUMNS:
+        return line
+    kept = columns[:keep]
+    kept = kept.rpartition(",")[0] + "," if "," in kept else kept
+    return " ".join(filter(None, ["SELECT", kept, ellipsis, line[end:]]))
+
+
+def _without_order(line: str, ellipsis: str) -> str:
+    """A SELECT without its ORDER BY and what stands behind that."""
+    end = _place_of("ORDER BY", line)
+    if line[:7].upper() != "SELECT " or end is None:
+        return line
+    return f"{line[:end]}{ellipsis}"
+
+
+def _place_of(wanted: str, line: str) -> int | None:
+    """Where a word in capitals stands in no parenthesis; None where it does not."""
     depth = 0
     place = 0
     for word in _WORDS.findall(line):
         depth += {"(": 1, ")": -1}.get(word, 0)
-        if depth == 0 and word.upper() == "FROM":
-            columns = line[7:place].strip()
-            if len(columns) <= _KEPT_COLUMNS:
-                return line
-            kept = columns[:_KEPT_COLUMNS]
-            kept = kept.rpartition(",")[0] + "," if "," in kept else kept
-            return f"{line[:7]}{kept} {ellipsis} {line[place:]}"
+        if depth == 0 and word.upper() == wanted:
+            return place
         place += len(word)
-    return line
+    return None

@@ -46,6 +46,19 @@ def test_a_long_list_of_columns_goes_first() -> None:
     assert shortened(statement, 60) == "SELECT a.id, a.c0, a.c1, a.c2, … FROM a WHERE a.id = ?"
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (54, "SELECT … FROM a JOIN b ON b.a = a.id WHERE b.x = ? …"),
+        (70, "SELECT … FROM a JOIN b ON b.a = a.id WHERE b.x = ? ORDER BY a.c1"),
+    ],
+)
+def test_tables_and_conditions_stay_longer_than_columns_and_order(width: int, shown: str) -> None:
+    columns = ", ".join(f"a.column_{at}" for at in range(9))
+    statement = f"SELECT {columns} FROM a JOIN b ON b.a = a.id WHERE b.x = ? ORDER BY a.c1"
+    assert shortened(statement, width) == shown
+
+
 def test_a_subquery_among_the_columns_is_not_taken_for_the_table() -> None:
     columns = "(SELECT max(b.x) FROM b WHERE b.a = a.id) AS x, a.some, a.others"
     assert shortened(f"SELECT {columns} FROM a WHERE a.id = ?", 70).endswith(
