@@ -7,9 +7,9 @@ password or a bind value.
 from __future__ import annotations
 
 __all__ = [
+    "ExpiredCursor",
     "ExplainError",
     "ExplainRefused",
-    "ExpiredCursor",
     "InvalidCursor",
     "InvalidSettings",
     "InvalidSnapshot",
