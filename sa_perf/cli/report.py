@@ -14,6 +14,7 @@ from sa_perf.cli.options import reads_snapshot
 from sa_perf.cli.output import Output, document, write
 from sa_perf.cli.rows import query_row, row
 from sa_perf.cli.severity import exit_when_found, fail_on_option
+from sa_perf.cli.wording.finding_facts import ranked_findings
 from sa_perf.json_values import JSONValue
 from sa_perf.snapshot import Snapshot
 
@@ -103,7 +104,7 @@ def _content(snapshot: Snapshot, limit: int) -> JSONValue:
             "total_seconds": snapshot.total_seconds,
         },
         "databases": [row(one) for one in snapshot.databases],
-        "findings": [row(one) for one in snapshot.findings],
+        "findings": [row(one) for one in ranked_findings(snapshot)],
         "queries": [
             query_row(query, snapshot.total_seconds)
             for query in snapshot.top_queries(limit or len(snapshot.queries))

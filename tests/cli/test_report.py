@@ -51,6 +51,43 @@ def test_as_text_it_tells_repeats_transactions_and_health(run, shop: str) -> Non
     assert "1 explained, 2 dropped, the queue was full" in text
 
 
+def test_a_finding_says_which_query_what_it_costs_and_which_line_issues_it(run, shop: str) -> None:
+    wide = {"COLUMNS": "140"}
+    text = run("report", "--file", shop, "--format", "text", env=wide).stdout
+    found = text[text.index("Findings (1)") : text.index("Queries that took most time")]
+    assert "FROM orders WHERE orders.customer_id = ?" in found
+    assert "85.4 % of the time, 3 calls, p95 596 ms; shop/views.py:42 in orders" in found
+    assert "in GET /orders < worker" in found
+
+
+@pytest.mark.parametrize("style", ["text", "json", "html"])
+def test_of_equally_severe_findings_the_costliest_comes_first(
+    run, write, snapshot: Snapshot, style: str
+) -> None:
+    (costly,) = snapshot.findings
+    critical = replace(costly, severity="critical", message="Third by time.", fingerprint=None)
+    cheap = replace(costly, message="Costs less.", fingerprint=snapshot.queries[1].fingerprint)
+    path = write(replace(snapshot, findings=(cheap, costly, critical)))
+    text = run("report", "--file", path, "--format", style).stdout
+    places = [text.index(one.message) for one in (critical, costly, cheap)]
+    assert places == sorted(places)
+
+
+def test_a_finding_about_no_query_stands_alone(run, write, snapshot: Snapshot) -> None:
+    (finding,) = snapshot.findings
+    path = write(replace(snapshot, findings=(replace(finding, fingerprint=None),)))
+    text = run("report", "--file", path, "--format", "text").stdout
+    found = text[text.index("Findings (1)") : text.index("Queries that took most time")]
+    assert found.rstrip().endswith("(customer_id)")
+
+
+def test_scopes_keep_their_names_whole_on_a_narrow_terminal(run, shop: str) -> None:
+    narrow = {"COLUMNS": "60"}
+    text = run("report", "--file", shop, "--format", "text", env=narrow).stdout
+    assert "  GET /orders\n" in text
+    assert "Total/run" not in text
+
+
 def test_faults_of_the_recording_are_told(run, write, snapshot: Snapshot) -> None:
     health = Health(faults=2, last_fault="fold: KeyError", evicted_fingerprints=7, write_failures=1)
     text = run(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sa_perf.cli.html.latency_bins import Bin, latency_bins
 from sa_perf.cli.html.text import QueryLinks, escaped, short_fingerprint, table
-from sa_perf.cli.wording.plain_text import one_line, summary_of
+from sa_perf.cli.wording.plain_text import one_line, shortened, summary_of
 from sa_perf.cli.wording.units import count, duration, percent
 from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.scope_statistics import ScopeStats
@@ -21,6 +21,7 @@ __all__ = ["all_durations", "chart_data", "charts"]
 
 _CHARTED = 10
 _NAME_CHARACTERS = 28
+_STATEMENT_CHARACTERS = 90
 _ALL = "All queries"
 
 
@@ -28,7 +29,7 @@ def charts(snapshot: Snapshot, links: QueryLinks) -> str:
     """All charts as HTML."""
     if not snapshot.queries:
         return '<p class="card">No statement has been recorded.</p>'
-    return _queries(snapshot, links) + _latency(snapshot) + _scopes(snapshot, links)
+    return _queries(snapshot, links) + _scopes(snapshot, links) + _latency(snapshot)
 
 
 def chart_data(snapshot: Snapshot) -> JSONValue:
@@ -83,7 +84,7 @@ def _queries(snapshot: Snapshot, links: QueryLinks) -> str:
     rows = [
         (
             links.to(query.fingerprint),
-            escaped(summary_of(query.statement, 2 * _NAME_CHARACTERS)),
+            escaped(shortened(query.statement, _STATEMENT_CHARACTERS)),
             duration(query.total_seconds),
             percent(query.total_seconds / whole if whole > 0 else 0.0),
             count(query.calls),
@@ -134,7 +135,7 @@ def _scope_row(scope: ScopeStats, statements: dict[str, str], links: QueryLinks)
     runs = max(scope.runs, 1)
     repeats = "".join(
         f'<br><span class="soft">{count(repeat.max_calls)} times in one run: '
-        f"{escaped(summary_of(statements.get(repeat.fingerprint, ''), _NAME_CHARACTERS))} "
+        f"{escaped(shortened(statements.get(repeat.fingerprint, ''), _STATEMENT_CHARACTERS))} "
         f"{links.to(repeat.fingerprint)}</span>"
         for repeat in scope.repeats[:2]
     )

@@ -7,6 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from sa_perf.cli.html.charts import all_durations
 from sa_perf.cli.html.latency_bins import percentile_seconds
 from sa_perf.cli.html.text import QueryLinks, escaped
+from sa_perf.cli.wording.finding_facts import (
+    finding_cost,
+    finding_origin,
+    finding_statement,
+    ranked_findings,
+)  # fmt: skip
+from sa_perf.cli.wording.plain_text import shortened
 from sa_perf.cli.wording.summary_lines import (
     database_line,
     health_lines,
@@ -20,6 +27,7 @@ from sa_perf.snapshot import Snapshot
 __all__ = ["findings", "footer", "head", "health", "tiles", "transactions"]
 
 _WHOLE_FROM = 10
+_STATEMENT_CHARACTERS = 150
 
 
 def head(snapshot: Snapshot) -> str:
@@ -62,7 +70,7 @@ def findings(snapshot: Snapshot, links: QueryLinks) -> str:
     """Every finding with its remedy, worst first."""
     if not snapshot.findings:
         return f'<p class="card">{escaped(why_no_findings(snapshot))}</p>'
-    return "".join(_finding(one, links) for one in snapshot.findings)
+    return "".join(_finding(one, snapshot, links) for one in ranked_findings(snapshot))
 
 
 def transactions(snapshot: Snapshot) -> str:
@@ -93,7 +101,7 @@ def _rate(per_second: float) -> str:
     return count(round(per_second, 1) if per_second < _WHOLE_FROM else round(per_second))
 
 
-def _finding(finding: Finding, links: QueryLinks) -> str:
+def _finding(finding: Finding, snapshot: Snapshot, links: QueryLinks) -> str:
     severity = escaped(finding.severity)
     place = f", {escaped(finding.place)}" if finding.place else ""
     query = f" {links.to(finding.fingerprint)}" if finding.fingerprint else ""
@@ -101,5 +109,17 @@ def _finding(finding: Finding, links: QueryLinks) -> str:
         f'<article class="card finding {severity}"><h3><span class="badge {severity}">{severity}'
         f"</span> {escaped(finding.kind.replace('_', ' '))}{place}{query}</h3>"
         f'<p class="message">{escaped(finding.message)}</p>'
-        f'<p class="remedy"><b>Remedy:</b> {escaped(finding.remedy)}</p></article>\n'
+        f'<p class="remedy"><b>Remedy:</b> {escaped(finding.remedy)}</p>'
+        f"{_about(finding, snapshot)}</article>\n"
     )
+
+
+def _about(finding: Finding, snapshot: Snapshot) -> str:
+    """The query of a finding, what it costs and where it is issued."""
+    statement = finding_statement(finding, snapshot)
+    parts = [
+        f"<code>{escaped(shortened(statement, _STATEMENT_CHARACTERS))}</code>" if statement else "",
+        *(escaped(words(finding, snapshot) or "") for words in (finding_cost, finding_origin)),
+    ]
+    lines = "<br>".join(part for part in parts if part)
+    return f'<p class="about">{lines}</p>' if lines else ""

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from sa_perf.cli.terminal import tables
+from sa_perf.cli.wording.finding_facts import ranked_findings
 from sa_perf.cli.wording.summary_lines import (
     database_line,
     health_lines,
@@ -32,7 +33,7 @@ def summary(snapshot: Snapshot, limit: int) -> Iterator[RenderableType]:
         yield Text(f"  {database_line(one)}")
     yield tables.section(f"Findings ({len(snapshot.findings)})")
     if snapshot.findings:
-        yield tables.findings(snapshot.findings)
+        yield tables.findings(ranked_findings(snapshot), snapshot)
     else:
         yield tables.note(why_no_findings(snapshot))
     yield tables.section("Queries that took most time")
@@ -42,7 +43,7 @@ def summary(snapshot: Snapshot, limit: int) -> Iterator[RenderableType]:
     if snapshot.scopes:
         yield tables.section("Scopes")
         statements = {query.fingerprint: query.statement for query in snapshot.queries}
-        yield tables.scopes(snapshot.scopes[:most], statements)
+        yield tables.ScopeTable(snapshot.scopes[:most], statements)
     yield tables.section("Transactions")
     yield Text(f"  {transactions_line(snapshot)}")
     yield tables.section(f"Slow executions ({len(snapshot.slow)})")

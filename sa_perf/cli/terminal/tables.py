@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sa_perf.cli.wording.finding_facts import finding_cost, finding_origin, finding_statement
 from sa_perf.cli.wording.plain_text import one_line, shortened
 from sa_perf.cli.wording.units import count, duration, moment, percent
 from sa_perf.finding import Finding
@@ -20,7 +21,7 @@ from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.snapshot import Snapshot
 
 __all__ = [
-    "QueryTable", "SlowTable", "Statement", "findings", "heading", "note", "scopes", "section",
+    "QueryTable", "ScopeTable", "SlowTable", "Statement", "findings", "heading", "note", "section",
 ]  # fmt: skip
 
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -225,37 +226,54 @@ class SlowTable(_Responsive):
         return table
 
 
-def scopes(shown: Sequence[ScopeStats], statements: dict[str, str]) -> RenderableType:
+class ScopeTable(_Responsive):
     """Scopes with what each run issues, and which statement it repeats most.
 
     Args:
         shown: in their order.
         statements: by fingerprint.
     """
-    table = _table(
-        "Runs", "Statements/run", "Database/run", "Total/run", "Scope and what it repeats",
-        left=("Scope and what it repeats",),
-    )  # fmt: skip
-    for one in shown:
-        runs = max(one.runs, 1)
-        what: list[RenderableType] = [Text(one_line(one.name), "bold")]
+
+    def __init__(self, shown: Sequence[ScopeStats], statements: Mapping[str, str]) -> None:
+        self._shown = shown
+        self._statements = statements
+
+    def table(self, width: int) -> RenderableType:
+        """Make it for a width."""
+        wide = width >= _WIDE
+        each = "/run" if wide else ""
+        table = _table(
+            "Runs", f"Statements{each}", f"Database{each}", *(("Total/run",) if wide else ()),
+            "Scope and what it repeats",
+            left=("Scope and what it repeats",),
+        )  # fmt: skip
+        for one in self._shown:
+            runs = max(one.runs, 1)
+            table.add_row(
+                count(one.runs),
+                count(round(one.statements / runs, 1)),
+                duration(one.database_seconds / runs),
+                *((duration(one.total_seconds / runs),) if wide else ()),
+                Group(*self._what(one, runs)),
+            )
+        return table if wide else Group(note("Statements and database time of one run"), table)
+
+    def _what(self, one: ScopeStats, runs: int) -> Iterable[RenderableType]:
+        yield Text(one_line(one.name), "bold")
         for repeat in one.repeats[:2]:
             times = f"up to {count(repeat.max_calls)} in one run: "
-            statement = statements.get(repeat.fingerprint, repeat.fingerprint)
+            statement = self._statements.get(repeat.fingerprint, repeat.fingerprint)
             style = "yellow" if repeat.calls >= _MANY_REPEATS * runs else "dim"
-            what.append(Statement(statement, lines=1, prefix=times, style=style))
-        table.add_row(
-            count(one.runs),
-            count(round(one.statements / runs, 1)),
-            duration(one.database_seconds / runs),
-            duration(one.total_seconds / runs),
-            Group(*what),
-        )
-    return table
+            yield Statement(statement, prefix=times, style=style)
 
 
-def findings(shown: Sequence[Finding]) -> RenderableType:
-    """Findings, each with what to do about it."""
+def findings(shown: Sequence[Finding], snapshot: Snapshot | None = None) -> RenderableType:
+    """Findings, each with what to do about it.
+
+    Args:
+        shown: in their order.
+        snapshot: to say of each which query it is about; None where that is said already.
+    """
     parts: list[RenderableType] = []
     for one in shown:
         title = Text()
@@ -267,8 +285,19 @@ def findings(shown: Sequence[Finding]) -> RenderableType:
             title.append(f"  {one_line(one.fingerprint)[:_FINGERPRINT_CHARACTERS]}", "cyan")
         remedy = Text("Remedy: ", "green")
         remedy.append(one_line(one.remedy), "default")
-        parts += [title, _below(Text(one_line(one.message))), _below(remedy)]
+        about = _about(one, snapshot) if snapshot is not None else ()
+        parts += [title, _below(Text(one_line(one.message))), _below(remedy), *map(_below, about)]
     return Group(*parts)
+
+
+def _about(finding: Finding, snapshot: Snapshot) -> Iterable[RenderableType]:
+    """The query of a finding, what it costs and where it is issued."""
+    statement = finding_statement(finding, snapshot)
+    if statement is not None:
+        yield Statement(statement, lines=1, style="dim")
+    words = (finding_cost(finding, snapshot), finding_origin(finding, snapshot))
+    if any(words):
+        yield Text("; ".join(filter(None, words)), "cyan")
 
 
 def _circumstances(one: SlowExecution) -> Iterable[RenderableType]:
@@ -281,7 +310,7 @@ def _circumstances(one: SlowExecution) -> Iterable[RenderableType]:
         yield Statement(", ".join(one.parameters), lines=1, prefix="with ", style="dim")
 
 
-def _below(text: Text) -> RenderableType:
+def _below(text: RenderableType) -> RenderableType:
     return Padding(text, (0, 0, 0, 2), expand=False)
 
 

@@ -26,7 +26,8 @@ def transactions_line(snapshot: Snapshot) -> str:
     return (
         f"{count(transactions.commits)} committed, {count(transactions.rollbacks)} rolled back; "
         f"open for {duration(transactions.total_seconds / ended)} on average, "
-        f"p95 {duration(transactions.p95_seconds)}, max {duration(transactions.max_seconds)}"
+        f"p95 {duration(transactions.p95_seconds)}, max {duration(transactions.max_seconds)}. "
+        "A session that is closed without a commit counts as rolled back."
     )
 
 

@@ -92,7 +92,14 @@ def attacked(snapshot: Snapshot) -> Snapshot:
             for scope in snapshot.scopes
         ),
         slow=tuple(
-            replace(one, statement=ATTACK, call_site=site, scope=(ATTACK,), parameters=(ATTACK,))
+            replace(
+                one,
+                fingerprint=ATTACK,
+                statement=ATTACK,
+                call_site=site,
+                scope=(ATTACK,),
+                parameters=(ATTACK,),
+            )
             for one in snapshot.slow
         ),
         plans=(
@@ -257,3 +264,13 @@ def test_one_query_on_two_databases_has_one_anchor(snapshot: Snapshot) -> None:
 def test_counts_beyond_any_histogram_add_up(snapshot: Snapshot) -> None:
     text = snapshot.to_json().replace('"histogram":[[', f'"histogram":[[5,{2**63 - 1}],[')
     Page(html_page(Snapshot.from_json(text), limit=50))
+
+
+def test_a_finding_says_which_query_what_it_costs_and_which_line_issues_it(
+    snapshot: Snapshot,
+) -> None:
+    page = html_page(snapshot, limit=50)
+    finding = page[page.index("<article") : page.index("</article>")]
+    assert "FROM orders WHERE orders.customer_id = ?</code>" in finding
+    assert "85.4 % of the time, 3 calls, p95 596 ms" in finding
+    assert "shop/views.py:42 in orders, in GET /orders &lt; worker" in finding
