@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -77,6 +77,10 @@ class Dialect:
     expression_indexes: ClassVar[bool] = False
     #: An index may hold the rows of one condition only.
     partial_indexes: ClassVar[bool] = False
+    #: LIKE takes ``a`` for ``A``, whatever the column's collation.
+    like_ignores_case: ClassVar[bool] = False
+    #: An index on an expression answers ``expression LIKE 'abc%'``.
+    pattern_indexes_on_expressions: ClassVar[bool] = False
     #: Comparing a text column with a number turns the index on it off.
     number_defeats_text_index: ClassVar[bool] = False
     #: The memory that a sort may take, as a statement with ``{megabytes}``; None: no such setting.
@@ -289,9 +293,18 @@ class Dialect:
         """
         return None
 
-    def substring_index(self, table: str, column: str) -> str:
-        """How to find a text in the middle of a column fast, as words or a statement."""
-        return f"Search {table}.{column} with a full-text index instead of LIKE"
+    def substring_index(
+        self, table: str, columns: Sequence[str], *, expression: str | None = None
+    ) -> str:
+        """How to find a text in the middle of columns fast, as words or a statement.
+
+        Args:
+            table: its name.
+            columns: of text, one at least.
+            expression: of the only column, where that is what LIKE looks at.
+        """
+        listed = ", ".join(columns)
+        return f"Search {listed} of {table} with a full-text index instead of LIKE"
 
     # For those below
 

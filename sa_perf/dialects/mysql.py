@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
@@ -155,12 +155,15 @@ class MySQL(Dialect):
         """Text, ENUM and SET: a number turns their indexes off, or is taken for a position."""
         return super().is_text(type_name) or type_name.endswith("text")
 
-    def substring_index(self, table: str, column: str) -> str:
-        """A full-text index."""
-        name, target = self.quote(f"ft_{table}_{column}"[:64]), self.quote(table)
+    def substring_index(
+        self, table: str, columns: Sequence[str], *, expression: str | None = None
+    ) -> str:
+        """A full-text index: it finds words and their beginnings."""
+        name = self.quote(f"ft_{table}_{'_'.join(columns)}"[:64])
+        listed = ", ".join(self.quote(column) for column in columns)
         return (
-            f"CREATE FULLTEXT INDEX {name} ON {target} ({self.quote(column)}), and search with "
-            f"MATCH ({self.quote(column)}) AGAINST (? IN BOOLEAN MODE)"
+            f"CREATE FULLTEXT INDEX {name} ON {self.quote(table)} ({listed}), and search whole "
+            f"words with MATCH ({listed}) AGAINST (? IN BOOLEAN MODE)"
         )
 
     def _reads(self, question: Question) -> bool:

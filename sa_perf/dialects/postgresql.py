@@ -9,7 +9,7 @@ manual, SET TRANSACTION). Node types are those of src/backend/commands/explain.c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
@@ -47,6 +47,7 @@ class PostgreSQL(Dialect):
     explains = True
     analyzes = True
     expression_indexes = True
+    pattern_indexes_on_expressions = True
     partial_indexes = True
     sort_memory_setting = "SET LOCAL work_mem = '{megabytes}MB'"
     _plain_texts: ClassVar[frozenset[str]] = frozenset(
@@ -134,13 +135,18 @@ class PostgreSQL(Dialect):
         long = column.type.startswith(("character varying", "varchar"))
         return "varchar_pattern_ops" if long else "text_pattern_ops"
 
-    def substring_index(self, table: str, column: str) -> str:
-        """A trigram index."""
-        name = self.quote(f"ix_{table}_{column}_trgm"[:63])
+    def substring_index(
+        self, table: str, columns: Sequence[str], *, expression: str | None = None
+    ) -> str:
+        """A trigram index; one on several columns answers conditions on each of them."""
+        name = self.quote(f"ix_{table}_{'_'.join(columns)}"[:58] + "_trgm")
+        keys = [self.quote(column) for column in columns]
+        if expression is not None:
+            keys = [f"({expression})"]
+        listed = ", ".join(f"{key} gin_trgm_ops" for key in keys)
         return (
             "CREATE EXTENSION IF NOT EXISTS pg_trgm; "
-            f"CREATE INDEX {name} ON {self.quote(table)} "
-            f"USING gin ({self.quote(column)} gin_trgm_ops)"
+            f"CREATE INDEX {name} ON {self.quote(table)} USING gin ({listed})"
         )
 
     def _generic(

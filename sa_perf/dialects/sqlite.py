@@ -99,6 +99,7 @@ class SQLite(Dialect):
     bracketed_names = True
     explains = True
     expression_indexes = True
+    like_ignores_case = True
     partial_indexes = True
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
         r"\s*(?:PRAGMA\b|SELECT\s+(?:1|\?)\s*;?\s*\Z|SAVEPOINT\b|RELEASE\b|ROLLBACK\b|BEGIN\b"
@@ -198,11 +199,13 @@ class SQLite(Dialect):
         """``COLLATE NOCASE``: LIKE ignores case, so an index must too (Query Planner, 5)."""
         return None if column.collation == "nocase" else "COLLATE NOCASE"
 
-    def substring_index(self, table: str, column: str) -> str:
-        """An FTS5 table beside this one."""
-        name, quoted = self.quote(f"{table}_fts"), self.quote(column)
+    def substring_index(
+        self, table: str, columns: Sequence[str], *, expression: str | None = None
+    ) -> str:
+        """An FTS5 table beside this one; its trigrams need SQLite 3.34 and three characters."""
+        name, listed = self.quote(f"{table}_fts"), ", ".join(map(self.quote, columns))
         return (
-            f"CREATE VIRTUAL TABLE {name} USING fts5({quoted}, content={self.quote(table)}, "
+            f"CREATE VIRTUAL TABLE {name} USING fts5({listed}, content={self.quote(table)}, "
             f"tokenize='trigram'); fill it, and search with {name} MATCH ?"
         )
 

@@ -165,6 +165,9 @@ class ConditionReader:
 
     def _like(self, part: exp.Expr, *, ignores_case: bool) -> Condition:
         pattern = part.args["expression"]
+        if part.args.get("negate"):
+            # NOT LIKE, as newer versions of sqlglot have it; older ones put it below a Not.
+            return Condition(kind="other", table=self._only_table(part))
         condition = self._about(part.args["this"], [pattern], "like")
         if condition.kind != "like":
             return condition
@@ -177,8 +180,12 @@ class ConditionReader:
         from sqlglot import exp
 
         first = _uncast(pattern)
-        while isinstance(first, (exp.DPipe, exp.Concat)):
-            first = _uncast(first.expressions[0] if isinstance(first, exp.Concat) else first.left)
+        while isinstance(first, (exp.DPipe, exp.Concat, exp.Lower, exp.Upper)):
+            if isinstance(first, exp.Concat):
+                first = _uncast(first.expressions[0])
+            else:
+                # The left of a || b; what lower() and upper() are called with.
+                first = _uncast(first.this)
         if isinstance(first, exp.Literal):
             return str(first.this).startswith(_WILDCARDS)
         if isinstance(first, exp.Placeholder) and isinstance(self.values.get(first.name), str):
@@ -190,10 +197,12 @@ class ConditionReader:
 
         if isinstance(inner, exp.In) and inner.args.get("query") is not None:
             condition = self._about(inner.this, [], "not_in_query")
-            given = self._given_column(inner.args["query"])
-            if condition.kind == "not_in_query" and given is not None:
-                return replace(condition, query_column=given)
-            return Condition(kind="not_in_query", query_column=given)
+            query = inner.args["query"]
+            given = self._given_column(query)
+            narrowed = query.find(exp.Where) is not None
+            if condition.kind != "not_in_query" or given is None:
+                condition = Condition(kind="not_in_query")
+            return replace(condition, query_column=given, query_narrowed=narrowed)
         return Condition(kind="other", table=self._only_table(inner))
 
     def _given_column(self, query: exp.Expr) -> tuple[str, str] | None:

@@ -24,10 +24,13 @@ def defeats(
     for condition in conditions:
         if condition.kind == "or":
             yield from _either(case, node, condition, rows)
+            yield from _wild_branches(case, node, condition, rows)
         elif condition.kind not in ("equal", "in", "range", "like", "null") or not condition.column:
             continue
         elif condition.kind == "like" and condition.leading_wildcard:
             yield _leading_wildcard(case, node, condition, rows)
+        elif condition.kind == "like" and condition.expression is not None:
+            yield _pattern_on_expression(case, node, condition, rows)
         elif condition.expression is not None:
             yield from _expression(case, node, condition, rows)
         elif case.is_type_mismatch(condition, node.relation):
@@ -98,7 +101,70 @@ def _leading_wildcard(case: Case, node: PlanNode, condition: Condition, rows: fl
         condition=condition,
         message=f"A LIKE pattern on {condition.column} begins with a wildcard, so no ordinary "
         f"index can narrow the {amount(rows)} rows of {node.relation}.",
-        remedy=case.dialect.substring_index(node.relation or "", condition.column or ""),
+        remedy=_found_inside(case, node, condition),
+    )
+
+
+def _found_inside(case: Case, node: PlanNode, condition: Condition) -> str:
+    column = condition.column or ""
+    facts = case.facts_of(node.relation)
+    known = facts.column(column) if facts else None
+    if known is not None and not case.dialect.is_text(known.type):
+        return f"Compare {column} as {known.type}: LIKE makes a text of each of its values"
+    expression = None if condition.literals else (condition.expression or "").lower()
+    return case.dialect.substring_index(
+        node.relation or "", [column], expression=expression or None
+    )
+
+
+def _wild_branches(
+    case: Case, node: PlanNode, condition: Condition, rows: float
+) -> Iterable[Ranked]:
+    """OR of patterns that begin with a wildcard, as a search over several columns has it."""
+    wild = [part for part in condition.parts if part.leading_wildcard and part.column]
+    others = [part for part in condition.parts if part not in wild]
+    if condition.table is None or not wild:
+        return
+    if any(not part.column or case.defeats_index(part, node.relation) for part in others):
+        return
+    columns = list(dict.fromkeys(part.column for part in wild if part.column))
+    yield _finding(
+        case,
+        node,
+        rows,
+        kind="leading_wildcard",
+        condition=condition,
+        message=f"LIKE patterns on {' and '.join(columns)} begin with a wildcard, so no ordinary "
+        f"index can narrow the {amount(rows)} rows of {node.relation}.",
+        remedy=case.dialect.substring_index(node.relation or "", columns),
+    )
+
+
+def _pattern_on_expression(case: Case, node: PlanNode, condition: Condition, rows: float) -> Ranked:
+    """``lower(column) LIKE 'abc%'``, as ILIKE is written where there is none."""
+    facts = case.facts_of(node.relation)
+    column = facts.column(condition.column or "") if facts else None
+    suffix = (case.dialect.pattern_needs(column) if column else None) or ""
+    folds = condition.function in ("LOWER", "UPPER")
+    remedy = None
+    if folds and case.dialect.like_ignores_case:
+        keys = [IndexKey(column=condition.column, suffix=suffix)]
+        made = create_index(case.dialect, facts, keys)
+        remedy = f"Write {condition.column} LIKE ?, which ignores the case of ASCII letters"
+        remedy += f"; and {made}" if made else ""
+    elif case.dialect.pattern_indexes_on_expressions and not condition.literals:
+        expression = (condition.expression or "").lower()
+        remedy = create_index(case.dialect, facts, [IndexKey(expression=expression, suffix=suffix)])
+    return _finding(
+        case,
+        node,
+        rows,
+        kind="function_on_column",
+        condition=condition,
+        message=f"{condition.expression} is computed for all {amount(rows)} rows of "
+        f"{node.relation}: {_unused(covering_index(facts, [condition.column or '']), condition)}.",
+        remedy=remedy
+        or f"Compare {condition.column} itself, and do the computing on the other side",
     )
 
 

@@ -43,6 +43,7 @@ class Condition:
         ignores_case: of a ``like``: it is ILIKE.
         parts: of an ``or``: its branches.
         query_column: of a ``not_in_query``: table and column that the subquery gives.
+        query_narrowed: of a ``not_in_query``: the subquery has conditions of its own.
     """
 
     kind: ConditionKind
@@ -56,6 +57,7 @@ class Condition:
     ignores_case: bool = False
     parts: tuple[Condition, ...] = ()
     query_column: tuple[str, str] | None = None
+    query_narrowed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

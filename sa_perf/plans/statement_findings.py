@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sa_perf.dialects import PlanNode
+from sa_perf.dialects import PlanNode, TableFacts
 from sa_perf.finding import Finding
 from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.reading import Condition
@@ -59,7 +59,7 @@ def not_in_nullable(case: Case) -> Iterable[Ranked]:
                     severity="warning",
                     message=f"NOT IN reads {table}.{column}, which may be NULL: one NULL makes the "
                     "result empty, and no anti-join can be used.",
-                    remedy=_not_exists(case, condition, table, column),
+                    remedy=_not_exists(case, condition, outer, table, column),
                     place=f"table {table}",
                     evidence={"table_rows": facts.rows_estimate, "columns": column},
                 ),
@@ -120,13 +120,30 @@ def _stops_early(case: Case, node: PlanNode) -> bool:
     )
 
 
-def _not_exists(case: Case, condition: Condition, table: str, column: str) -> str:
+def _not_exists(
+    case: Case, condition: Condition, outer: TableFacts | None, table: str, column: str
+) -> str:
+    """NOT EXISTS in the place of NOT IN, and where it gives other rows."""
     quote = case.dialect.quote
-    if condition.table is None or condition.column is None:
-        return f"Use NOT EXISTS, or add WHERE {quote(column)} IS NOT NULL to the subquery"
+    differs = (
+        f"The rows differ where there is NULL: with one in {table}.{column}, NOT IN gives no rows "
+        "and NOT EXISTS those without a match"
+    )
+    if condition.table is None or condition.column is None or condition.expression is not None:
+        return (
+            f"Use NOT EXISTS, or add {quote(column)} IS NOT NULL to the subquery's conditions. "
+            f"{differs}"
+        )
+    compared = f"{quote(condition.table)}.{quote(condition.column)}"
+    known = None if outer is None else outer.column(condition.column)
+    if known is None or known.nullable:
+        differs += (
+            f"; where {compared} is NULL, NOT IN leaves the row out and NOT EXISTS gives it, "
+            f"unless {compared} IS NOT NULL is added"
+        )
+    others = " AND the subquery's own conditions" if condition.query_narrowed else ""
     # Its own alias: within the subquery a bare name would mean the inner table's column.
     return (
         f"NOT EXISTS (SELECT 1 FROM {quote(table)} AS unwanted "  # noqa: S608 -- is not run
-        f"WHERE unwanted.{quote(column)} = "
-        f"{quote(condition.table)}.{quote(condition.column)})"
+        f"WHERE unwanted.{quote(column)} = {compared}{others}). {differs}"
     )
