@@ -25,8 +25,9 @@ def main() -> None:
     """Find slow queries, why they are slow and what to do.
 
     top, slow, explain and report read a snapshot: from a file that the application writes
-    (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one. To see all
-    of it on real data first, run: sa-perf demo
+    (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one.
+
+    To see all of it on real data first, run: sa-perf demo
     """
 
 

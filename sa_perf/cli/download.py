@@ -150,7 +150,11 @@ class _Fetch:
             self.problem = f"HTTP {error.code}: {reason}"
             error.close()
         except urllib.error.URLError as error:
-            self.problem = f"cannot be reached: {error.reason}"
+            # Of an OSError the words without the number, which says nothing to the reader.
+            reason = getattr(error.reason, "strerror", None) or error.reason
+            self.problem = f"cannot be reached: {reason}"
+            if isinstance(error.reason, ConnectionRefusedError):
+                self.problem += "; nothing listens there: is the application running?"
         except TimeoutError:
             self.problem = f"no full answer within {self._timeout_seconds:g} s"
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -24,7 +24,7 @@ _LIMIT, _HTML_LIMIT = 10, 50
 _FORMATS = {".html": "html", ".htm": "html", ".json": "json", ".txt": "text"}
 
 
-@click.command()
+@click.command(short_help="Report the whole snapshot as text, JSON or one HTML file.")
 @click.option(
     "--format",
     "wanted",
@@ -86,7 +86,12 @@ def report(
 def _style(wanted: str | None, target: Path | None, output: Output) -> str:
     if wanted is not None:
         return wanted
-    if target is not None and target.suffix.lower() in _FORMATS:
+    if target is not None and target.suffix:
+        if target.suffix.lower() not in _FORMATS:
+            raise click.UsageError(
+                f"the ending {target.suffix!r} of --output names no format; "
+                "end it in .html, .json or .txt, or give --format"
+            )
         return _FORMATS[target.suffix.lower()]
     return "json" if output.as_json else "text"
 

@@ -12,6 +12,8 @@ from sa_perf.snapshot import Snapshot
 
 __all__ = ["from_file", "from_url"]
 
+_HOW_TO_WRITE = "perf.snapshot().write(path) or the setting snapshot_path"
+
 
 def from_file(path: str) -> Snapshot:
     """Read a snapshot that `Snapshot.write` wrote; ``"-"`` is standard input.
@@ -42,6 +44,8 @@ def from_url(url: str, *, headers: dict[str, str], timeout_seconds: float) -> Sn
 
 
 def _parsed(content: bytes, place: str) -> Snapshot:
+    if not content.strip():
+        raise UnreadableInput(f"{place}: it is empty; write a snapshot with {_HOW_TO_WRITE}")
     try:
         return Snapshot.from_json(content)
     except InvalidSnapshot as error:

@@ -120,6 +120,16 @@ def test_the_ending_of_the_file_says_the_format(run, shop, tmp_path, name, begin
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
+@pytest.mark.parametrize("name", ["r.pdf", "r.HTML5"])
+def test_an_ending_that_names_no_format_is_wrong_usage(run, shop, tmp_path, name: str) -> None:
+    target = tmp_path / name
+    result = run("report", "--file", shop, "--output", str(target))
+    assert result.exit_code == 2
+    assert "or give --format" in " ".join(result.stderr.split())
+    assert not target.exists()
+    assert run("report", "--file", shop, "--output", str(target), "--format", "text").exit_code == 0
+
+
 def test_a_file_is_replaced_whole(run, shop: str, tmp_path: Path) -> None:
     target = tmp_path / "r.txt"
     target.write_text("x" * 100_000)

@@ -51,7 +51,8 @@ def test_the_command_line_beats_the_environment(run, shop: str) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no JSON document"),
+        (b"", "it is empty; write a snapshot with perf.snapshot().write(path)"),
+        (b" \n", "it is empty"),
         (b"\xff\xfe\x00", "no JSON document"),
         (b"<html>", "no JSON document"),
         (b"[]", "no sa_perf snapshot"),
