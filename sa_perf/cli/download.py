@@ -151,8 +151,8 @@ class _Fetch:
             error.close()
         except urllib.error.URLError as error:
             # Of an OSError the words without the number, which says nothing to the reader.
-            reason = getattr(error.reason, "strerror", None) or error.reason
-            self.problem = f"cannot be reached: {reason}"
+            words = getattr(error.reason, "strerror", None) or error.reason
+            self.problem = f"cannot be reached: {words}"
             if isinstance(error.reason, ConnectionRefusedError):
                 self.problem += "; nothing listens there: is the application running?"
         except TimeoutError:

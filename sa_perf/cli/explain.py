@@ -38,6 +38,7 @@ def explain(
     plan is the one that the application's process got; nothing is sent to a database.
     """
     database = chosen_database(database, [one.label for one in snapshot.databases])
+    snapshot = snapshot if database is None else snapshot.of_database(database)
     whole = _meant(snapshot, fingerprint.strip().lower(), database)
     if output.as_json:
         output.print_rows("explain", snapshot, [_row(snapshot, whole, database)], matching=1)
@@ -69,9 +70,8 @@ def _meant(snapshot: Snapshot, beginning: str, database: str | None) -> str:
     for one in snapshot.slow:
         if database is None or one.database == database:
             statements.setdefault(one.fingerprint, one.statement)
-    if database is None:
-        for explained in snapshot.plans:
-            statements.setdefault(explained.fingerprint, "")
+    for explained in snapshot.plans:
+        statements.setdefault(explained.fingerprint, "")
     if beginning in statements:
         return beginning
     found = [one for one in statements if beginning and one.startswith(beginning)]
