@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy.engine import Connection
 
 from sa_perf.queries.histogram import Histogram
 
@@ -23,7 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["TransactionStats", "Transactions", "mark_begun", "unwrap", "wrap"]
 
 _BEGUN = "sa_perf.transaction_began_ns"
-_WRAPPED = ("do_begin", "do_commit", "do_rollback")
+_WATCH = "_sa_perf_transactions"
+_BEGINNINGS = ("do_begin", "do_begin_twophase")
+#: Methods that end a transaction, and whether they commit it.
+_ENDS = {
+    "do_commit": True,
+    "do_rollback": False,
+    "do_commit_twophase": True,
+    "do_rollback_twophase": False,
+}
+_Method: TypeAlias = "Callable[..., None]"
+_Target: TypeAlias = "Connection | PoolProxiedConnection"
 _BATCH = 256
 _clock = time.perf_counter_ns
 
@@ -96,44 +108,94 @@ class Transactions:
 def wrap(dialect: Dialect, ended: Callable[[bool, int], None]) -> None:
     """Report each transaction of a dialect's connections to ``ended(committed, ns)``.
 
-    Replaces three methods on the dialect instance; `unwrap` takes them away again.
+    Replaces methods on the dialect instance; `unwrap` takes them away again.
     """
-    begin, commit, rollback = (getattr(dialect, name) for name in _WRAPPED)
-
-    def do_begin(dbapi_connection: PoolProxiedConnection) -> None:
-        begin(dbapi_connection)
-        mark_begun(dbapi_connection)
-
-    def do_commit(dbapi_connection: PoolProxiedConnection) -> None:
-        commit(dbapi_connection)
-        _report(dbapi_connection, ended, committed=True)
-
-    def do_rollback(dbapi_connection: PoolProxiedConnection) -> None:
-        rollback(dbapi_connection)
-        _report(dbapi_connection, ended, committed=False)
-
-    for name, function in zip(_WRAPPED, (do_begin, do_commit, do_rollback), strict=True):
-        function.sa_perf_ended = ended  # type: ignore[attr-defined]  # how unwrap knows its own
-        setattr(dialect, name, function)
+    watch = _Watch(ended)
+    for name in _BEGINNINGS:
+        _replace(dialect, name, watch, _beginning(getattr(dialect, name)))
+    for name, committed in _ENDS.items():
+        _replace(dialect, name, watch, _end(getattr(dialect, name), watch, committed=committed))
+    setattr(dialect, _WATCH, watch)
 
 
 def unwrap(dialect: Dialect, ended: Callable[[bool, int], None]) -> None:
-    """Take the wrappers of `wrap` away, unless somebody has wrapped them in turn."""
-    for name in _WRAPPED:
-        if getattr(dialect.__dict__.get(name), "sa_perf_ended", None) == ended:
-            delattr(dialect, name)
+    """Take the wrappers of `wrap` away.
+
+    Those that somebody has wrapped in turn stay, but report nothing any more.
+    """
+    watch = vars(dialect).get(_WATCH)
+    if not isinstance(watch, _Watch) or watch.ended != ended:
+        return
+    watch.ended = None
+    delattr(dialect, _WATCH)
+    for name in (*_BEGINNINGS, *_ENDS):
+        standing = vars(dialect).get(name)
+        if getattr(standing, "sa_perf_watch", None) != watch:
+            continue
+        delattr(dialect, name)
+        if name in watch.replaced:
+            setattr(dialect, name, watch.replaced[name])
 
 
-def mark_begun(dbapi_connection: PoolProxiedConnection) -> None:
+def mark_begun(connection: _Target) -> None:
     """Note that a transaction begins now on a connection."""
     with suppress(Exception):
-        dbapi_connection.info[_BEGUN] = _clock()
+        _info_of(connection)[_BEGUN] = _clock()
 
 
-def _report(
-    dbapi_connection: PoolProxiedConnection, ended: Callable[[bool, int], None], *, committed: bool
-) -> None:
-    with suppress(Exception):
-        began = dbapi_connection.info.pop(_BEGUN, None)
-        if began is not None:
-            ended(committed, _clock() - began)
+class _Watch:
+    """What stands on one dialect.
+
+    Attributes:
+        ended: to be told of each transaction; None when nobody wants to know any more.
+        replaced: wrappers that others had put on the dialect before, by the method's name.
+    """
+
+    __slots__ = ("ended", "replaced")
+
+    def __init__(self, ended: Callable[[bool, int], None]) -> None:
+        self.ended: Callable[[bool, int], None] | None = ended
+        self.replaced: dict[str, object] = {}
+
+
+def _replace(dialect: Dialect, name: str, watch: _Watch, function: _Method) -> None:
+    if name in vars(dialect):
+        watch.replaced[name] = vars(dialect)[name]
+    function.sa_perf_watch = watch  # type: ignore[attr-defined]  # how unwrap knows its own
+    setattr(dialect, name, function)
+
+
+def _beginning(begin: _Method) -> _Method:
+    def do_begin(connection: _Target, *arguments: object) -> None:
+        begin(connection, *arguments)
+        mark_begun(connection)
+
+    return do_begin
+
+
+def _end(method: _Method, watch: _Watch, *, committed: bool) -> _Method:
+    def do_end(connection: _Target, *arguments: object, **options: object) -> None:
+        info: dict[Any, Any] = {}
+        began: int | None = None
+        if watch.ended is not None:
+            # Taken first: a two-phase end may call a simple one, and is to be counted once.
+            with suppress(Exception):
+                info = _info_of(connection)
+                began = info.pop(_BEGUN, None)
+        try:
+            method(connection, *arguments, **options)
+        except BaseException:
+            if began is not None:
+                info[_BEGUN] = began
+            raise
+        if began is not None and watch.ended is not None:
+            with suppress(Exception):
+                watch.ended(committed, _clock() - began)
+
+    return do_end
+
+
+def _info_of(connection: _Target) -> dict[Any, Any]:
+    """What lives as long as a driver's connection; two-phase methods are given SQLAlchemy's."""
+    proxy = connection.connection if isinstance(connection, Connection) else connection
+    return proxy.info

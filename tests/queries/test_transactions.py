@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import create_engine, insert, select, text
+from sqlalchemy import Connection, create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 import sa_perf
@@ -86,15 +86,72 @@ def test_an_open_transaction_is_not_counted_yet(recorded) -> None:
     assert recorded.perf.snapshot().transactions.commits == 1
 
 
-def test_a_two_phase_transaction_does_not_break(recorded) -> None:
-    if recorded.engine.dialect.name != "mariadb":
-        pytest.skip("prepared transactions are switched off here")
+@pytest.mark.parametrize("prepared", [True, False], ids=["prepared", "not prepared"])
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_two_phase_transaction_is_counted_once(recorded, end: str, prepared: bool) -> None:
+    _needs_two_phases(recorded, prepared=prepared)
+    recorded.perf.reset()
     with recorded.engine.connect() as connection:
         transaction = connection.begin_twophase()
         connection.execute(insert(recorded.items).values(id=100))
-        transaction.prepare()
-        transaction.commit()
+        if prepared:
+            transaction.prepare()
+        getattr(transaction, end)()
+    transactions = recorded.perf.snapshot().transactions
+    assert (transactions.commits, transactions.rollbacks) == ((1, 0) if end == "commit" else (0, 1))
+    assert transactions.max_seconds > 0
     assert recorded.one("INSERT").calls == 1
+
+
+def test_a_two_phase_transaction_that_is_left_open_is_rolled_back_once(recorded) -> None:
+    _needs_two_phases(recorded, prepared=False)
+    recorded.perf.reset()
+    with recorded.engine.connect() as connection:
+        connection.begin_twophase()
+        connection.execute(insert(recorded.items).values(id=100))
+    transactions = recorded.perf.snapshot().transactions
+    assert (transactions.commits, transactions.rollbacks) == (0, 1)
+
+
+def test_a_two_phase_commit_that_fails_is_no_commit(recorded) -> None:
+    if recorded.engine.dialect.name != "mariadb":
+        pytest.skip("a transaction can be ended behind SQLAlchemy's back on MariaDB only")
+    recorded.perf.reset()
+    with recorded.engine.connect() as connection:
+        transaction = connection.begin_twophase()
+        connection.exec_driver_sql(f"XA END '{transaction.xid}'")
+        connection.exec_driver_sql(f"XA ROLLBACK '{transaction.xid}'")
+        with pytest.raises(DBAPIError):
+            transaction.commit()
+        assert recorded.perf.snapshot().transactions == TransactionStats()
+        connection.invalidate()
+
+
+@pytest.mark.async_driver
+def test_a_two_phase_commit_that_is_a_simple_one_to_its_driver_is_counted_once(
+    postgresql_database,
+) -> None:
+    def in_two_phases(connection: Connection) -> None:
+        transaction = connection.begin_twophase()
+        connection.execute(text("SELECT 1"))
+        transaction.commit()
+
+    async def work() -> TransactionStats:
+        engine = postgresql_database.async_engine()
+        perf = sa_perf.install(engine, explain=False)
+        async with engine.connect() as connection:
+            await connection.run_sync(in_two_phases)
+        perf.uninstall()
+        return perf.snapshot().transactions
+
+    transactions = postgresql_database.run(work())
+    assert (transactions.commits, transactions.rollbacks) == (1, 0)
+
+
+def _needs_two_phases(recorded, *, prepared: bool) -> None:
+    name = recorded.engine.dialect.name
+    if name == "sqlite" or (name == "postgresql" and prepared):
+        pytest.skip("knows no prepared transactions, or has them switched off")
 
 
 def test_lengths_are_summed_and_bucketed() -> None:
@@ -132,7 +189,10 @@ def test_uninstalling_leaves_the_methods_of_the_dialect_as_they_were() -> None:
         raise AssertionError
 
     wrap(engine.dialect, ended)
-    assert vars(engine.dialect).keys() - before.keys() == {"do_begin", "do_commit", "do_rollback"}
+    ours = {name for name in vars(engine.dialect).keys() - before.keys() if name[0] != "_"}
+    assert ours == {
+        f"do_{verb}{kind}" for verb in ("begin", "commit", "rollback") for kind in ("", "_twophase")
+    }
     unwrap(engine.dialect, ended)
     assert vars(engine.dialect) == before
 
@@ -153,3 +213,31 @@ def test_a_wrapper_of_somebody_else_stays() -> None:
         connection.execute(text("SELECT 1")).all()
     assert calls == ["commit"]
     assert engine.dialect.do_commit is theirs
+
+
+def test_a_wrapper_that_was_there_before_is_there_again_after_uninstalling() -> None:
+    engine = create_engine("sqlite://")
+    calls = []
+    method = engine.dialect.do_commit
+
+    def theirs(dbapi_connection) -> None:
+        calls.append("commit")
+        method(dbapi_connection)
+
+    engine.dialect.do_commit = theirs
+    sa_perf.install(engine, explain=False).uninstall()
+    assert engine.dialect.do_commit is theirs
+
+
+def test_a_wrapper_around_ours_hides_no_transaction_from_who_installs_again() -> None:
+    engine = create_engine("sqlite://")
+    first = sa_perf.install(engine, explain=False)
+    ours = engine.dialect.do_commit
+    engine.dialect.do_commit = lambda dbapi_connection: ours(dbapi_connection)
+    first.uninstall()
+    second = sa_perf.install(engine, explain=False)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT 1")).all()
+    commits = [perf.snapshot().transactions.commits for perf in (first, second)]
+    second.uninstall()
+    assert commits == [0, 1]
