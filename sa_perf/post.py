@@ -59,6 +59,7 @@ class Post:
         self._dialect = weakref.ref(engine.dialect)
         self.sampler = PlanSampler(
             engine,
+            database=self.label,
             enabled=settings.explain,
             queue_size=settings.explain_queue_size,
             timeout_seconds=settings.explain_timeout_seconds,

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
@@ -153,6 +153,31 @@ class Snapshot:
     def plan(self, fingerprint: str) -> ExplainedStatement | None:
         """The explained statement of a fingerprint (or its beginning); None where there is none."""
         return next((one for one in self.plans if one.fingerprint.startswith(fingerprint)), None)
+
+    def of_database(self, label: str) -> Snapshot:
+        """The same reading with the queries, slow executions and plans of one database alone.
+
+        Findings of other databases' plans go too. Scopes and transactions stay those of all
+        databases together; a plan that does not say its database stays as well.
+
+        Args:
+            label: of one of `databases`.
+        """
+        plans = tuple(one for one in self.plans if one.database in {None, label})
+        others = [one for one in self.plans if one.database not in {None, label}]
+        findings = list(self.findings)
+        for finding in [each for one in others for each in one.findings]:
+            # As often as the others have it: two databases may give the same finding.
+            if finding in findings:
+                findings.remove(finding)
+        return replace(
+            self,
+            databases=tuple(one for one in self.databases if one.label == label),
+            queries=tuple(one for one in self.queries if one.database == label),
+            slow=tuple(one for one in self.slow if one.database == label),
+            plans=plans,
+            findings=tuple(findings),
+        )
 
     def to_dict(self) -> dict[str, JSONValue]:
         """The snapshot as JSON values, derived figures (mean, percentiles) included."""

@@ -139,6 +139,46 @@ def test_a_real_snapshot_survives_its_json_form(snapshot) -> None:
     assert again.to_json() == snapshot.to_json()
 
 
+def test_a_plan_says_on_which_database_its_statement_ran(snapshot) -> None:
+    (database,) = snapshot.databases
+    assert {one.database for one in snapshot.plans} == {database.label}
+
+
+def test_a_plan_without_a_database_as_older_versions_wrote_it_is_read(snapshot) -> None:
+    older = changed(snapshot.to_dict(), ("plans", 0, "database"), ...)
+    assert Snapshot.from_dict(older).plans[0].database is None
+
+
+def test_the_reading_of_one_database_leaves_the_others_out(tmp_path) -> None:
+    engines = [create_engine(f"sqlite:///{tmp_path / name}") for name in ("a.db", "b.db")]
+    perf = sa_perf.install(engines[0], slow_seconds=0, big_table_rows=0)
+    other = sa_perf.install(engines[1], slow_seconds=0, big_table_rows=0)
+    for engine in engines:
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE t (a INTEGER, b TEXT)"))
+            connection.execute(text("INSERT INTO t VALUES (1, 'x')"))
+            connection.execute(text("SELECT * FROM t WHERE b = 'x'")).all()
+    perf.wait_for_plans(30)
+    other.wait_for_plans(30)
+    one, two = perf.snapshot(), other.snapshot()
+    perf.uninstall()
+    other.uninstall()
+    for engine in engines:
+        engine.dispose()
+    both = replace(
+        one,
+        **{
+            name: getattr(one, name) + getattr(two, name)
+            for name in ("databases", "queries", "slow", "plans", "findings")
+        },
+    )
+    (label,) = [database.label for database in two.databases]
+    found = both.of_database(label)
+    assert found.findings
+    for name in ("databases", "queries", "slow", "plans", "findings"):
+        assert getattr(found, name) == getattr(two, name), name
+
+
 def test_derived_figures_stand_in_the_json_form(snapshot) -> None:
     query = snapshot.to_dict()["queries"][0]
     for name in ("mean_seconds", "stddev_seconds", "p50_seconds", "p95_seconds", "p99_seconds"):

@@ -17,6 +17,7 @@ class ExplainedStatement:
 
     Attributes:
         fingerprint: id of the statement's shape.
+        database: ``Database.label`` of where it ran; None in what older versions wrote.
         plan: None where the database gave none.
         findings: the most costly first.
         explained_at: aware UTC.
@@ -30,6 +31,7 @@ class ExplainedStatement:
     explained_at: datetime
     error: str | None
     duration_seconds: float
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ class PlanSampler:
 
     Args:
         engine: synchronous face (``AsyncEngine.sync_engine``); held weakly.
+        database: label that the results carry.
         enabled: False refuses every offer.
         queue_size: statements that may wait, >= 1; more are dropped and counted.
         timeout_seconds: time and lock limit given to the database for one EXPLAIN, > 0.
@@ -70,6 +71,7 @@ class PlanSampler:
         self,
         engine: Engine,
         *,
+        database: str | None = None,
         enabled: bool = True,
         queue_size: int = 64,
         timeout_seconds: float = 2.0,
@@ -82,6 +84,7 @@ class PlanSampler:
         results_size: int = 1_000,
     ) -> None:
         self._engine = weakref.ref(engine)
+        self._database = database
         self._timeout_seconds = timeout_seconds
         self._big_table_rows = big_table_rows
         self._keep_literals = keep_literals
@@ -327,6 +330,7 @@ class PlanSampler:
     ) -> None:
         result = ExplainedStatement(
             fingerprint=offer.fingerprint,
+            database=self._database,
             plan=plan,
             findings=findings,
             explained_at=datetime.now(timezone.utc),

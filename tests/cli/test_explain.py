@@ -79,17 +79,21 @@ def test_one_fingerprint_on_two_databases_is_one_query(run, write, snapshot: Sna
     (database,) = snapshot.databases
     first = snapshot.queries[0]
     elsewhere = replace(first, database="sqlite:///b.db")
+    (plan,) = snapshot.plans
+    plans = (replace(plan, database=database.label), replace(plan, database="sqlite:///b.db"))
     path = write(
         replace(
             snapshot,
             databases=(database, replace(database, label="sqlite:///b.db")),
             queries=(first, elsewhere),
+            plans=plans,
         )
     )
     (row,) = json.loads(run("explain", "--file", path, "aaaa").stdout)["rows"]
     assert len(row["queries"]) == 2
     (row,) = json.loads(run("explain", "--file", path, "aaaa", "--database", "b.db").stdout)["rows"]
-    assert [query["database"] for query in row["queries"]] == ["sqlite:///b.db"]
+    for part in ("queries", "plans"):
+        assert [one["database"] for one in row[part]] == ["sqlite:///b.db"], part
     assert row["slow"] == []
 
 
