@@ -79,7 +79,7 @@ def demo(
             f"folder {str(snapshot.parent)!r} does not exist", param_hint="'--snapshot'"
         )
     # Not at the top: the command's help needs none of them, and they take half a second.
-    from sa_perf.demo.printing import parts
+    from sa_perf.cli.terminal.demonstration import parts
     from sa_perf.demo.run import Options
 
     options = Options(

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 import sa_perf
+from sa_perf.cli.terminal.demonstration import parts
 from sa_perf.demo import run as module
-from sa_perf.demo.printing import parts
 from sa_perf.demo.report import Comparison, Report
 from sa_perf.demo.run import Options, run
 

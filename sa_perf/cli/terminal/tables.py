@@ -21,7 +21,8 @@ from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.snapshot import Snapshot
 
 __all__ = [
-    "QueryTable", "ScopeTable", "SlowTable", "Statement", "findings", "heading", "note", "section",
+    "QueryTable", "ScopeTable", "SlowTable", "Statement", "bare_table", "findings", "heading",
+    "note", "section",
 ]  # fmt: skip
 
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -103,16 +104,16 @@ def note(text: str) -> RenderableType:
     return Text(one_line(text), "dim")
 
 
-def _table(*names: str, left: Iterable[str] = ()) -> Table:
+def bare_table(*names: str, left: Iterable[str] = ()) -> Table:
     """A table without side lines; all columns but ``left`` hold numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=False)
     texts = set(left)
     for name in names:
         if name in texts:
-            table.add_column(name, overflow="fold")
+            made.add_column(name, overflow="fold")
         else:
-            table.add_column(name, justify="right", no_wrap=True)
-    return table
+            made.add_column(name, justify="right", no_wrap=True)
+    return made
 
 
 class _Responsive:
@@ -147,7 +148,7 @@ class QueryTable(_Responsive):
         names = self._columns(width)
         headings = [_COLUMNS[name] for name in names]
         share = width >= _WIDE
-        table = _table(
+        table = bare_table(
             "Query", *(("Share",) if share else ()), *headings, "Statement",
             left=("Query", "Statement"),
         )  # fmt: skip
@@ -208,7 +209,7 @@ class SlowTable(_Responsive):
         if not self._shown:
             return note(f"no execution took {duration(self._threshold)} or longer")
         wide = width >= _WIDE
-        table = _table(
+        table = bare_table(
             "Time (UTC)", "Duration", *(("Fetch",) if wide else ()), "Rows", "What and where",
             left=("Time (UTC)", "What and where"),
         )  # fmt: skip
@@ -242,7 +243,7 @@ class ScopeTable(_Responsive):
         """Make it for a width."""
         wide = width >= _WIDE
         each = "/run" if wide else ""
-        table = _table(
+        table = bare_table(
             "Runs", f"Statements{each}", f"Database{each}", *(("Total/run",) if wide else ()),
             "Scope and what it repeats",
             left=("Scope and what it repeats",),
