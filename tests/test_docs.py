@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sa_perf.settings import Settings
+from sa_perf.snapshot import Snapshot
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -44,22 +45,25 @@ def test_the_code_of_a_page_runs_in_an_empty_folder(page: Path, tmp_path: Path) 
     assert run.returncode == 0, run.stderr
 
 
-def test_the_tutorial_shows_what_it_says(tmp_path: Path) -> None:
+def test_the_tutorial_shows_what_it_says_however_often_it_is_run(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(code_of(DOCS / "tutorial" / "first-slow-query.md"), "utf-8")
 
-    run = subprocess.run(
-        [sys.executable, "shop.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    for _ in range(2):
+        run = subprocess.run(
+            [sys.executable, "shop.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
 
-    assert "WHERE orders.email = ?" in run.stdout
-    assert re.search(r"remedy: .*CREATE INDEX .*email", run.stdout)
-    assert re.search(r"[\d.]+ ms -> [\d.]+ ms", run.stdout)
-    assert (tmp_path / "perf.json").exists()
+        assert "WHERE orders.email = ?" in run.stdout
+        assert re.search(r"remedy: .*CREATE INDEX .*email", run.stdout)
+        assert re.search(r"[\d.]+ ms -> [\d.]+ ms", run.stdout)
+        # The file that the reader looks at holds the fault, not the mended state.
+        snapshot = Snapshot.read(tmp_path / "perf.json")
+        assert [one.remedy.startswith("CREATE INDEX") for one in snapshot.findings] == [True]
 
 
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
