@@ -183,7 +183,7 @@ class Everywhere:
         post = self._adopt(getattr(connection.engine, "_proxied", connection.engine))
         if post is None:
             return None
-        mark_begun(connection.connection)
+        mark_begun(connection.connection, dialect)
         return DialectEvents(post.recorder, dialect)
 
 

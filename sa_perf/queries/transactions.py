@@ -2,7 +2,8 @@
 
 Dialect methods are wrapped on the instance, because listening to the engine's begin and commit
 events would turn on event dispatch for every statement. The rollback that a pool sends when a
-connection comes back is no transaction of the application and is not counted.
+connection comes back is no transaction of the application and is not counted, and nothing is in
+autocommit mode, where SQLAlchemy begins and ends what the database never sees.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def wrap(dialect: Dialect, ended: Callable[[bool, int], None]) -> None:
     """
     watch = _Watch(ended)
     for name in _BEGINNINGS:
-        _replace(dialect, name, watch, _beginning(getattr(dialect, name)))
+        _replace(dialect, name, watch, _beginning(getattr(dialect, name), dialect))
     for name, committed in _ENDS.items():
         _replace(dialect, name, watch, _end(getattr(dialect, name), watch, committed=committed))
     setattr(dialect, _WATCH, watch)
@@ -137,10 +138,11 @@ def unwrap(dialect: Dialect, ended: Callable[[bool, int], None]) -> None:
             setattr(dialect, name, watch.replaced[name])
 
 
-def mark_begun(connection: _Target) -> None:
-    """Note that a transaction begins now on a connection."""
+def mark_begun(connection: _Target, dialect: Dialect) -> None:
+    """Note that a transaction begins now on a connection, unless each statement commits itself."""
     with suppress(Exception):
-        _info_of(connection)[_BEGUN] = _clock()
+        if isinstance(connection, Connection) or not _commits_itself(connection, dialect):
+            _info_of(connection)[_BEGUN] = _clock()
 
 
 class _Watch:
@@ -165,10 +167,10 @@ def _replace(dialect: Dialect, name: str, watch: _Watch, function: _Method) -> N
     setattr(dialect, name, function)
 
 
-def _beginning(begin: _Method) -> _Method:
+def _beginning(begin: _Method, dialect: Dialect) -> _Method:
     def do_begin(connection: _Target, *arguments: object) -> None:
         begin(connection, *arguments)
-        mark_begun(connection)
+        mark_begun(connection, dialect)
 
     return do_begin
 
@@ -199,3 +201,15 @@ def _info_of(connection: _Target) -> dict[Any, Any]:
     """What lives as long as a driver's connection; two-phase methods are given SQLAlchemy's."""
     proxy = connection.connection if isinstance(connection, Connection) else connection
     return proxy.info
+
+
+def _commits_itself(connection: PoolProxiedConnection, dialect: Dialect) -> bool:
+    """Whether there is no transaction, though SQLAlchemy begins and ends one."""
+    raw = connection.dbapi_connection
+    try:
+        alone = raw is not None and dialect.detect_autocommit_setting(raw)
+    except (AttributeError, NotImplementedError):
+        # SQLAlchemy before 2.0.43, or a dialect of somebody else.
+        return False
+    # Python's sqlite3 may be told to leave BEGIN to a listener of the application, which has come.
+    return alone and not getattr(connection.driver_connection, "in_transaction", False)

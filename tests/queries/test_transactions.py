@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, create_engine, insert, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text
+from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
 
 import sa_perf
@@ -75,6 +76,73 @@ def test_what_a_pool_rolls_back_is_no_transaction(recorded) -> None:
         raw.close()
     transactions = recorded.perf.snapshot().transactions
     assert (transactions.commits, transactions.rollbacks) == (3, 0)
+
+
+@pytest.mark.skipif(
+    not hasattr(Dialect, "detect_autocommit_setting"), reason="SQLAlchemy tells from 2.0.43 on"
+)
+def test_where_each_statement_commits_itself_there_is_no_transaction(recorded) -> None:
+    recorded.perf.reset()
+    with recorded.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(insert(recorded.items).values(id=100))
+        connection.commit()
+        connection.execute(select(recorded.items)).all()
+    transactions = recorded.perf.snapshot().transactions
+    assert (transactions.commits, transactions.rollbacks) == (0, 0)
+    with recorded.engine.begin() as connection:
+        connection.execute(select(recorded.items)).all()
+    assert recorded.perf.snapshot().transactions.commits == 1
+
+
+@pytest.mark.skipif(
+    not hasattr(Dialect, "detect_autocommit_setting"), reason="SQLAlchemy tells from 2.0.43 on"
+)
+def test_an_engine_that_is_adopted_may_commit_each_statement_too(sqlite_database) -> None:
+    perf = sa_perf.install(Engine, explain=False)
+    for level, commits in (("AUTOCOMMIT", 0), ("SERIALIZABLE", 1)):
+        with sqlite_database.engine(isolation_level=level).begin() as connection:
+            connection.execute(text("SELECT 1")).all()
+        assert perf.snapshot().transactions.commits == commits
+    perf.uninstall()
+
+
+def test_a_transaction_that_sqlite_is_told_to_begin_is_counted(sqlite_database) -> None:
+    # SQLAlchemy's recipe for SQLite, "Enabling Non-Legacy SQLite Transactional Modes".
+    engine = sqlite_database.engine()
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_alone(dbapi_connection, _record) -> None:
+        dbapi_connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    perf = sa_perf.install(engine, explain=False)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT 1")).all()
+    transactions = perf.snapshot().transactions
+    perf.uninstall()
+    assert (transactions.commits, transactions.rollbacks) == (1, 0)
+
+
+@pytest.mark.async_driver
+@pytest.mark.skipif(
+    not hasattr(Dialect, "detect_autocommit_setting"), reason="SQLAlchemy tells from 2.0.43 on"
+)
+def test_an_asynchronous_connection_may_commit_each_statement_too(async_db) -> None:
+    async def work() -> TransactionStats:
+        engine = async_db.async_engine(isolation_level="AUTOCOMMIT")
+        perf = sa_perf.install(engine, explain=False)
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+            await connection.commit()
+        perf.uninstall()
+        return perf.snapshot().transactions
+
+    transactions = async_db.run(work())
+    assert (transactions.commits, transactions.rollbacks) == (0, 0)
 
 
 def test_an_open_transaction_is_not_counted_yet(recorded) -> None:
