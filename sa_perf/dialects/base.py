@@ -92,7 +92,8 @@ class Dialect:
         r"nextval|setval|set_config|txid_current|get_lock|release_(?:all_)?locks?|sleep|benchmark"
         r"|load_file|load_extension|writefile|edit|lo_\w+|dblink\w*|pg_(?:try_)?advisory\w*"
         r"|pg_(?:sleep|terminate|cancel|reload|rotate|switch|create|drop|logical|replication|notify"
-        r"|promote|wal|backup|start|stop|import|copy|write|file|current_xact)\w*|query_to_xml\w*",
+        r"|promote|wal|backup|start|stop|import|copy|write|file|current_xact|stat_\w*reset|log"
+        r"|export|clear|restore|sync|prewarm)\w*|query_to_xml\w*",
         re.IGNORECASE,
     )
     _application_noise: ClassVar[re.Pattern[str]] = re.compile(
@@ -107,6 +108,7 @@ class Dialect:
         self.lexer = Lexer(
             backslash_escapes=self.backslash_escapes,
             hash_comments=self.hash_comments,
+            nested_comments=self.nested_comments,
             double_quoted_strings=self.double_quoted_strings,
             dollar_strings=self.dollar_strings,
             bracketed_names=self.bracketed_names,

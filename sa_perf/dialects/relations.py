@@ -44,15 +44,16 @@ def tables_by_alias(tokens: Iterable[str]) -> dict[str, str]:
     #: For each open parenthesis: whether the names that follow are tables.
     stack = [False]
     position = 0
+    lower = ""
     while position < len(items):
         token = items[position]
-        lower = token.lower()
+        before, lower = lower, token.lower()
         position += 1
         if token == "(":  # noqa: S105 -- SQL's, no password
             stack.append(stack[-1])
         elif token == ")":  # noqa: S105
             stack.pop() if len(stack) > 1 else None
-        elif lower in _OPENERS:
+        elif lower in _OPENERS and before not in ("for", "key"):  # not FOR UPDATE
             # What follows INTO t (a, b) are columns.
             stack[-1] = lower != "into"
             position = _read_table(items, position, found, columns=lower == "into")

@@ -20,7 +20,7 @@ EXPLAINABLE = frozenset(
 _WRITES = frozenset({"insert", "update", "delete", "merge"})
 
 _TOKENS = r"""
-    (?P<comment>   --[^\n]*  |  /\*(?:[^*]|\*(?!/))*(?:\*/|\Z)  {hash_comment} )
+    (?P<comment>   --{after_dashes}[^\n]*  |  /\*(?:[^*]|\*(?!/))*(?:\*/|\Z)  {hash_comment} )
   | (?P<string>    {escape_string}
                    (?:\b[xXbBnN] | \b[uU]&)?'(?:[^'{escape}]|''{escaped})*(?:'|\Z)
                    {dollar_string} {double_quoted} )
@@ -62,7 +62,8 @@ class Lexer:
 
     Args:
         backslash_escapes: a backslash in a string takes the next character along.
-        hash_comments: ``#`` begins a comment.
+        hash_comments: ``#`` begins a comment, and ``--`` only where a space follows.
+        nested_comments: ``/* /* */ */`` is one comment.
         double_quoted_strings: ``"..."`` is a string, not a name.
         dollar_strings: ``$tag$...$tag$`` and ``E'...'`` are strings.
         bracketed_names: ``[...]`` is a name.
@@ -74,12 +75,14 @@ class Lexer:
         *,
         backslash_escapes: bool = False,
         hash_comments: bool = False,
+        nested_comments: bool = False,
         double_quoted_strings: bool = False,
         dollar_strings: bool = False,
         bracketed_names: bool = False,
         numbered_names: bool = False,
     ) -> None:
         self._parts = {
+            "after_dashes": r"(?=\s|\Z)" if hash_comments else "",
             "hash_comment": r"| \#[^\n]*" if hash_comments else "",
             "escape_string": r"\b[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z) |" if dollar_strings else "",
             "escape": r"\\" if backslash_escapes else "",
@@ -90,6 +93,7 @@ class Lexer:
             "numbered": r"(?:\#\d+)?" if numbered_names else "",
         }
         self._executable_comments = hash_comments
+        self._nested_comments = nested_comments
         self._patterns: dict[str, re.Pattern[str]] = {}
 
     def redact(self, text: str) -> str:
@@ -146,7 +150,8 @@ class Lexer:
 
         Raises:
             ExplainRefused: it is no SELECT, WITH, VALUES, INSERT, UPDATE, DELETE, REPLACE or MERGE;
-                it holds more than one statement, an executable comment, or a ``SELECT ... INTO``.
+                it holds more than one statement, an executable comment, a comment within a
+                comment where that counts, or a ``SELECT ... INTO``.
         """
         kind = ""
         ended = False
@@ -173,13 +178,13 @@ class Lexer:
         """Yield words, quoted names and each other character of the code; literals as ``?``."""
         last = 0
         for token in self._pattern(_ANY_PLACEHOLDER).finditer(statement):
-            yield from statement[last : token.start()].replace(" ", "").replace("\n", "")
+            yield from "".join(statement[last : token.start()].split())
             last = token.end()
             if token.lastgroup in ("word", "name"):
                 yield token.group()
             elif token.lastgroup != "comment":
                 yield "?"
-        yield from statement[last:].strip()
+        yield from "".join(statement[last:].split())
 
     def _code(self, statement: str) -> Iterator[str]:
         """Yield words in lower case and ``;`` as they stand outside of literals and comments."""
@@ -193,6 +198,9 @@ class Lexer:
                 # The server runs what stands in /*! ... */ and /*M! ... */.
                 if self._executable_comments and re.match(r"/\*M?!", token.group()):
                     raise ExplainRefused("it holds an executable comment (/*! ... */); take it out")
+                # Where it ends for the server is not where it ends here.
+                if self._nested_comments and re.match(r"/\*.*/\*", token.group(), re.DOTALL):
+                    raise ExplainRefused("it holds a comment within a comment; take that out")
             elif group == "word":
                 yield token.group().lower()
             else:

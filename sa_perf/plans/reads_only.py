@@ -34,7 +34,7 @@ def require_read(statement: str, dialect: Dialect) -> None:
     kind = dialect.lexer.require_explainable(statement)
     if kind not in ("select", "with", "values"):
         raise ExplainRefused(f"analyze would carry out this {kind.upper()}; {_INSTEAD}")
-    if _NEXT_VALUE.search(statement):
+    if _NEXT_VALUE.search(dialect.lexer.redact(statement)):
         raise ExplainRefused(f"NEXT VALUE FOR does more than read; {_INSTEAD}")
     text = dialect.lexer.rewrite(statement, dialect.paramstyle, lambda key: ":value")
     try:

@@ -10,6 +10,7 @@ from sa_perf.errors import ExplainRefused
 
 PLAIN = Lexer(bracketed_names=True)
 DOLLARS = Lexer(dollar_strings=True)
+NESTED = Lexer(dollar_strings=True, nested_comments=True)
 BACKSLASHES = Lexer(backslash_escapes=True, hash_comments=True, double_quoted_strings=True)
 
 
@@ -110,6 +111,20 @@ def test_everything_else_is_refused_with_the_reason(statement: str, message: str
         BACKSLASHES.require_explainable(statement)
 
 
+def test_two_dashes_begin_a_comment_of_mysql_only_before_a_space() -> None:
+    with pytest.raises(ExplainRefused, match="more than one"):
+        BACKSLASHES.require_explainable("SELECT 5--1; DELETE FROM t")
+    assert BACKSLASHES.require_explainable("SELECT 5 -- 1; DELETE FROM t") == "select"
+    assert BACKSLASHES.require_explainable("SELECT 5 --") == "select"
+    assert PLAIN.require_explainable("SELECT 5--1; DELETE FROM t") == "select"
+
+
+def test_a_comment_within_a_comment_hides_no_second_statement() -> None:
+    with pytest.raises(ExplainRefused, match="comment within a comment"):
+        NESTED.require_explainable("SELECT 1 /* /* */ ' */; COMMIT; DELETE FROM t; -- '")
+    assert PLAIN.require_explainable("SELECT 1 /* /* */") == "select"
+
+
 @pytest.mark.parametrize(
     ("statement", "tables"),
     [
@@ -130,6 +145,9 @@ def test_everything_else_is_refused_with_the_reason(statement: str, message: str
         ("SELECT * FROM a t WHERE EXISTS (SELECT 1 FROM b t)", {}),
         ("SELECT * FROM generate_series(1, 5) AS g", {}),
         ("SELECT * FROM a WHERE x IN (1, 2) ORDER BY y, z", {"a": "a"}),
+        ("SELECT *\r\n\tFROM\tflights\tAS f,\r\n\tplanes\tp", {"f": "flights", "p": "planes"}),
+        ("SELECT * FROM flights f FOR UPDATE OF f SKIP LOCKED", {"f": "flights"}),
+        ("SELECT * FROM flights f FOR NO KEY UPDATE NOWAIT", {"f": "flights"}),
     ],
 )
 def test_tables_are_found_by_their_aliases(statement: str, tables: dict) -> None:
