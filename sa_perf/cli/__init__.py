@@ -1,9 +1,9 @@
 """``sa-perf``: see what a snapshot holds, without the application.
 
 One file a command; each but `demo` reads a snapshot, for it runs in another process. `options`,
-`source` and `download` get it; `wording` says it in words, `terminal` and `html` show it, `output`
-and `rows` print it as JSON. Exit codes: 0 fine, 1 findings (where asked for) or nothing found, 2
-wrong usage or unreadable input.
+`source` and `download` get it, `single_query` picks one query of it; `wording` says it in words,
+`terminal` and `html` show it, `output` and `rows` print it as JSON. Exit codes: 0 fine, 1 findings
+(where asked for) or nothing found, 2 wrong usage or unreadable input.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from sa_perf.cli.options import chosen_database, reads_snapshot
 from sa_perf.cli.output import Output
 from sa_perf.cli.rows import query_row, row
 from sa_perf.cli.severity import exit_when_found, fail_on_option
-from sa_perf.finding import Finding
+from sa_perf.cli.single_query import SingleQuery, single_query
 from sa_perf.json_values import JSONValue
 from sa_perf.snapshot import Snapshot
 
@@ -40,18 +40,14 @@ def explain(
     database = chosen_database(database, [one.label for one in snapshot.databases])
     snapshot = snapshot if database is None else snapshot.of_database(database)
     whole = _meant(snapshot, fingerprint.strip().lower(), database)
+    query = single_query(snapshot, whole, database)
     if output.as_json:
-        output.print_rows("explain", snapshot, [_row(snapshot, whole, database)], matching=1)
+        output.print_rows("explain", snapshot, [_row(whole, query, snapshot)], matching=1)
     else:
         from sa_perf.cli.terminal.explained import explained
 
-        output.print(*explained(snapshot, whole, database))
-    exit_when_found(_findings_of(snapshot, whole), fail_on)
-
-
-def _findings_of(snapshot: Snapshot, fingerprint: str) -> tuple[Finding, ...]:
-    """Findings about one query, worst first."""
-    return tuple(one for one in snapshot.findings if one.fingerprint == fingerprint)
+        output.print(*explained(whole, query, snapshot))
+    exit_when_found(query.findings, fail_on)
 
 
 def _meant(snapshot: Snapshot, beginning: str, database: str | None) -> str:
@@ -94,17 +90,11 @@ def _meant(snapshot: Snapshot, beginning: str, database: str | None) -> str:
     )
 
 
-def _row(snapshot: Snapshot, fingerprint: str, database: str | None) -> dict[str, JSONValue]:
-    here = [query for query in snapshot.queries if query.fingerprint == fingerprint]
-    slow = [one for one in snapshot.slow if one.fingerprint == fingerprint]
-    if database is not None:
-        here = [query for query in here if query.database == database]
-        slow = [one for one in slow if one.database == database]
-    plans = [one for one in snapshot.plans if one.fingerprint == fingerprint]
+def _row(fingerprint: str, query: SingleQuery, snapshot: Snapshot) -> dict[str, JSONValue]:
     return {
         "fingerprint": fingerprint,
-        "queries": [query_row(query, snapshot.total_seconds) for query in here],
-        "plans": [row(one) for one in plans],
-        "findings": [row(one) for one in _findings_of(snapshot, fingerprint)],
-        "slow": [row(one) for one in slow],
+        "queries": [query_row(one, snapshot.total_seconds) for one in query.figures],
+        "plans": [row(one) for one in query.plans],
+        "findings": [row(one) for one in query.findings],
+        "slow": [row(one) for one in query.slow],
     }

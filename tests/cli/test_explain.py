@@ -140,3 +140,36 @@ def test_what_was_really_recorded_can_be_explained(run, write, recorded: Snapsho
         result = run("explain", "--file", path, "--no-json", query.fingerprint)
         assert result.exit_code == 0
         assert "Calls" in result.stdout
+
+
+def test_a_database_narrows_figures_plans_and_findings(run, write, snapshot: Snapshot) -> None:
+    (first,) = snapshot.databases
+    (plan,) = snapshot.plans
+    (finding,) = snapshot.findings
+    cached = replace(finding, kind="sort", severity="critical", message="On the other one.")
+    other = "sqlite:///other.db"
+    path = write(
+        replace(
+            snapshot,
+            databases=(first, replace(first, label=other)),
+            queries=(*snapshot.queries, replace(snapshot.queries[0], database=other)),
+            plans=(
+                replace(plan, database=first.label),
+                replace(plan, database=other, findings=(cached,)),
+            ),
+            findings=(cached, finding),
+        )
+    )
+    asked = ("explain", "--file", path, "aaaa000000000001", "--database")
+    for part, kind in (("shop", "full_scan"), ("other", "sort")):
+        (row,) = json.loads(run(*asked, part).stdout)["rows"]
+        assert [len(row[name]) for name in ("queries", "plans")] == [1, 1]
+        assert [one["kind"] for one in row["findings"]] == [kind]
+    assert run(*asked, "shop", "--fail-on", "critical").exit_code == 0
+    assert run(*asked, "other", "--fail-on", "critical").exit_code == 1
+
+
+def test_a_plan_that_does_not_say_its_database_counts_for_each(run, shop: str) -> None:
+    asked = ("explain", "--file", shop, "aaaa000000000001", "--database", "shop")
+    (row,) = json.loads(run(*asked).stdout)["rows"]
+    assert (len(row["plans"]), len(row["findings"])) == (1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sa_perf.cli.html.latency_bins import latency_bins
 from sa_perf.cli.html.text import QueryLinks, code_block, escaped, facts, table
+from sa_perf.cli.single_query import single_query
 from sa_perf.cli.wording.plain_text import shortened
 from sa_perf.cli.wording.query_facts import query_facts
 from sa_perf.cli.wording.units import count, duration, moment, percent
@@ -89,22 +90,26 @@ def _query(query: QueryStats, snapshot: Snapshot, *, number: int, identifier: st
 
 
 def _details(query: QueryStats, snapshot: Snapshot, number: int) -> str:
-    name = query.fingerprint
+    known = single_query(snapshot, query.fingerprint, query.database)
     parts = [
         code_block(query.statement),
-        facts([("Query", name), ("Database", query.database), *query_facts(query, snapshot)]),
+        facts(
+            [
+                ("Query", query.fingerprint),
+                ("Database", query.database),
+                *query_facts(query, snapshot),
+            ]
+        ),
     ]
-    found = [one for one in snapshot.findings if one.fingerprint == name]
-    if found:
+    if known.findings:
         items = "".join(
             f"<li>{escaped(one.message)}<br><b>Remedy:</b> {escaped(one.remedy)}</li>"
-            for one in found
+            for one in known.findings
         )
         parts.append(f'<h4>Findings</h4><ul class="lines">{items}</ul>')
-    parts += [_plan(one) for one in snapshot.plans if one.fingerprint == name]
-    slow = [one for one in snapshot.slow if one.fingerprint == name]
-    if slow:
-        items = "".join(f"<li>{_one_slow(one)}</li>" for one in slow[:_SLOW_SHOWN])
+    parts += [_plan(one) for one in known.plans]
+    if known.slow:
+        items = "".join(f"<li>{_one_slow(one)}</li>" for one in known.slow[:_SLOW_SHOWN])
         parts.append(f'<h4>Last slow executions</h4><ul class="lines">{items}</ul>')
     bins = [one for one in latency_bins(query.histogram.items()) if one.count]
     rows = [(escaped(one.label), count(one.count), one.share) for one in bins]

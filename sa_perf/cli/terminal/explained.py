@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
+from sa_perf.cli.single_query import SingleQuery
 from sa_perf.cli.terminal import tables
 from sa_perf.cli.wording.plain_text import clauses, one_line
 from sa_perf.cli.wording.query_facts import query_facts
 from sa_perf.cli.wording.units import count, duration, moment
 from sa_perf.finding import Finding
 from sa_perf.plans.render import render_plan
+from sa_perf.plans.results import ExplainedStatement
 from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.snapshot import Snapshot
@@ -24,40 +26,28 @@ __all__ = ["explained"]
 _SLOW_SHOWN = 5
 
 
-def explained(
-    snapshot: Snapshot, fingerprint: str, database: str | None
-) -> Iterator[RenderableType]:
+def explained(fingerprint: str, query: SingleQuery, snapshot: Snapshot) -> Iterator[RenderableType]:
     """Statement, figures, plan, findings, scopes, slow executions; what there is of them.
 
     Args:
-        snapshot: to read.
         fingerprint: whole.
-        database: label; None is every one.
+        query: what is known of it.
+        snapshot: that it is of.
     """
-    here = [
-        query
-        for query in snapshot.queries
-        if query.fingerprint == fingerprint and database in {None, query.database}
-    ]
-    slow = [
-        one
-        for one in snapshot.slow
-        if one.fingerprint == fingerprint and database in {None, one.database}
-    ]
     yield Text(f"Query {one_line(fingerprint)}", "bold")
-    statements = [query.statement for query in here] + [one.statement for one in slow]
+    statements = [one.statement for one in query.figures] + [one.statement for one in query.slow]
     statement = next(iter(statements), None)
     if statement is not None:
         yield _highlighted(statement)
-    for query in here:
-        yield tables.section(f"On {one_line(query.database)}")
-        yield _figures(query, snapshot)
-    if not here:
+    for one in query.figures:
+        yield tables.section(f"On {one_line(one.database)}")
+        yield _figures(one, snapshot)
+    if not query.figures:
         yield tables.note("its figures were evicted into 'other'")
-    yield from _plans(snapshot, fingerprint)
-    yield from _findings([one for one in snapshot.findings if one.fingerprint == fingerprint])
+    yield from _plans(query.plans, snapshot)
+    yield from _findings(query.findings)
     yield from _scopes(snapshot, fingerprint)
-    yield from _slow(slow, snapshot)
+    yield from _slow(query.slow)
 
 
 def _highlighted(statement: str) -> RenderableType:
@@ -76,22 +66,22 @@ def _figures(query: QueryStats, snapshot: Snapshot) -> RenderableType:
     return text
 
 
-def _plans(snapshot: Snapshot, fingerprint: str) -> Iterator[RenderableType]:
-    plans = [one for one in snapshot.plans if one.fingerprint == fingerprint]
+def _plans(plans: Sequence[ExplainedStatement], snapshot: Snapshot) -> Iterator[RenderableType]:
     if not plans:
         yield tables.section("Plan")
         yield tables.note(
             f"none: no execution took {duration(snapshot.slow_seconds)}, or explaining is off"
         )
     for one in plans:
-        yield tables.section(f"Plan, asked for at {moment(one.explained_at)}")
+        where = f" on {one_line(one.database)}" if one.database is not None else ""
+        yield tables.section(f"Plan{where}, asked for at {moment(one.explained_at)}")
         if one.plan is None:
             yield tables.note(f"none: {one.error or 'the database gave none'}")
             continue
         yield render_plan(one.plan)
 
 
-def _findings(findings: list[Finding]) -> Iterator[RenderableType]:
+def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     yield tables.section(f"Findings ({len(findings)})")
     yield tables.findings(findings) if findings else tables.note("none")
 
@@ -109,7 +99,7 @@ def _scopes(snapshot: Snapshot, fingerprint: str) -> Iterator[RenderableType]:
         yield Text("\n".join(lines))
 
 
-def _slow(slow: list[SlowExecution], snapshot: Snapshot) -> Iterator[RenderableType]:
+def _slow(slow: Sequence[SlowExecution]) -> Iterator[RenderableType]:
     if not slow:
         return
     yield tables.section(f"Slow executions ({len(slow)})")
