@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sa_perf.errors import SaPerfError
 from sa_perf.instrumentation import Instrumentation, install, instrumentation
 from sa_perf.queries.scopes import scope, tracked
-from sa_perf.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from sa_perf.plans.explain import explain
+    from sa_perf.snapshot import Snapshot
 
 __all__ = [
     "Instrumentation",
@@ -28,11 +29,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # explain() needs rich and sqlglot, which recording does not.
-    if name == "explain":
-        from sa_perf.plans.explain import explain
+#: Imported when asked for: explain() needs rich and sqlglot, a snapshot all that is read of plans.
+_LATER = {"Snapshot": "sa_perf.snapshot", "explain": "sa_perf.plans.explain"}
 
-        return explain
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(_LATER[name]), name)

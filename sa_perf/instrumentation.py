@@ -2,6 +2,9 @@
 
 An `Instrumentation` owns the statistics and the slow log; for each engine it has a `Post`:
 recorder, listeners, sampler of plans. A post hangs on the engine's dialect and dies with it.
+
+``import sa_perf`` imports this module, so what only an installed instrumentation needs (posts, and
+with them everything about plans and snapshots) is imported by the first install.
 """
 
 from __future__ import annotations
@@ -18,13 +21,11 @@ from sqlalchemy.engine import CreateEnginePlugin, Engine
 
 from sa_perf import housekeeping
 from sa_perf.errors import InvalidSettings, NotInstalled
-from sa_perf.post import Everywhere, Post
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.scopes import ScopeRun, on_scope_end
 from sa_perf.queries.slow_log import SlowLog
 from sa_perf.queries.statistics import Statistics
 from sa_perf.settings import QUERY_PREFIX, Settings, SettingValue
-from sa_perf.snapshot import Database, Health, Snapshot
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from sa_perf.finding import Finding
     from sa_perf.plans.sampler import ExplainedStatement
+    from sa_perf.post import Everywhere, Post
+    from sa_perf.snapshot import Database, Snapshot
 
 __all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation"]
 
@@ -148,6 +151,8 @@ class Instrumentation:
         self._write_failures = 0
         self._installed = True
         if isinstance(engine, type):
+            from sa_perf.post import Everywhere
+
             self.everywhere = True
             self._discovery = Everywhere(self._adopt)
             self._discovery.open()
@@ -167,6 +172,8 @@ class Instrumentation:
 
         Raw texts that nobody has read yet are given half a second.
         """
+        from sa_perf.snapshot import Health, Snapshot
+
         self.fold()
         self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
         plans = self._plans()
@@ -257,6 +264,8 @@ class Instrumentation:
 
     def _adopt(self, engine: Engine) -> Post | None:
         """Put a post on an engine; None where another instrumentation has one there."""
+        from sa_perf.post import Post
+
         with self._lock:
             standing = _post_on(engine.dialect)
             if standing is not None:

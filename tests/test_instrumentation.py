@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -321,6 +323,15 @@ def test_the_public_names_are_those_that_are_documented() -> None:
         assert getattr(sa_perf, name).__doc__
     with pytest.raises(AttributeError, match="has no attribute 'missing'"):
         sa_perf.missing  # noqa: B018
+
+
+def test_importing_alone_loads_nothing_of_databases_plans_and_snapshots() -> None:
+    script = "import sys, sa_perf; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    unwanted = {"rich", "sa_perf.dialects", "sa_perf.plans", "sa_perf.snapshot", "sqlglot"}
+    assert "sa_perf.instrumentation" in loaded
+    assert loaded & unwanted == set()
 
 
 def test_uninstalling_from_all_engines_leaves_no_event_flag_behind() -> None:

@@ -7,12 +7,11 @@ greenlet, whose parent holds them.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from dataclasses import dataclass
 from types import FrameType
-
-from sa_perf.dialects.drivers import DRIVER_PACKAGES
 
 __all__ = ["CallSite", "call_site"]
 
@@ -22,7 +21,6 @@ _LIBRARIES = frozenset(
         "greenlet", "gevent", "eventlet", "anyio", "trio", "uvloop",
     }
 )  # fmt: skip
-_NOT_APPLICATION = _LIBRARIES | DRIVER_PACKAGES | sys.stdlib_module_names - {"__main__"}
 #: Plays an application, so its frames count as one's.
 _DEMONSTRATION = "sa_perf.demo.application"
 _MAX_DEPTH = 200
@@ -64,14 +62,23 @@ def call_site() -> CallSite | None:
 
 
 def _nearest(frame: FrameType | None) -> FrameType | None:
+    not_application = _not_application()
     for _ in range(_MAX_DEPTH):
         if frame is None:
             return None
         module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in _NOT_APPLICATION or module == _DEMONSTRATION:
+        if module.partition(".")[0] not in not_application or module == _DEMONSTRATION:
             return frame
         frame = frame.f_back
     return None
+
+
+@functools.cache
+def _not_application() -> frozenset[str]:
+    # Not at the top: whoever only imports sa_perf needs nothing of the databases.
+    from sa_perf.dialects.drivers import DRIVER_PACKAGES
+
+    return _LIBRARIES | DRIVER_PACKAGES | sys.stdlib_module_names - {"__main__"}
 
 
 def _outside_greenlet() -> FrameType | None:
