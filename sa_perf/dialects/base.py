@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -19,7 +19,7 @@ from sa_perf.dialects.json_answers import redacted_json
 from sa_perf.dialects.plan import Plan, PlanNode
 from sa_perf.dialects.question import Answer, Question
 from sa_perf.dialects.relations import resolve, tables_by_alias
-from sa_perf.dialects.statement import Lexer, first_parameters
+from sa_perf.dialects.statement import Lexer, first_parameters, written_values
 from sa_perf.errors import ExplainError, ExplainRefused, UnsupportedDatabase
 
 if TYPE_CHECKING:
@@ -354,9 +354,7 @@ class Dialect:
         known = self.lexer.words(self.lexer.redact(statement[:MAX_STATEMENT_CHARACTERS]))
         lines = self._message(error).strip().splitlines()
         text = lines[0] if lines else ""
-        values = first_parameters(parameters)
-        held = values.values() if isinstance(values, Mapping) else values or ()
-        for value in sorted(map(str, held), key=len, reverse=True):
+        for value in written_values(parameters):
             if len(value) > 3:
                 text = text.replace(value, "?")
         quoted = _QUOTED.findall(text)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sa_perf.errors import ExplainRefused
 
-__all__ = ["Lexer", "Placeholder", "first_parameters"]
+__all__ = ["Lexer", "Placeholder", "first_parameters", "written_values"]
 
 EXPLAINABLE = frozenset(
     {"select", "with", "insert", "update", "delete", "replace", "merge", "values"}
@@ -235,6 +236,16 @@ def first_parameters(parameters: object) -> Mapping[str, object] | Sequence[obje
         if isinstance(first, (tuple, list)):
             return first
     return parameters
+
+
+def written_values(parameters: object) -> list[str]:
+    """One set of bind values as texts, the longest first; without those that have none."""
+    values = first_parameters(parameters)
+    texts = []
+    for value in values.values() if isinstance(values, Mapping) else values or ():
+        with suppress(Exception):  # the application's own class
+            texts.append(str(value))
+    return sorted(texts, key=len, reverse=True)
 
 
 def _key_of(text: str, position: int) -> str | int:

@@ -11,6 +11,9 @@ from sa_perf.plans.results import ExplainedStatement
 
 __all__ = ["Memory", "Reservation"]
 
+#: Of all plans' texts together; the tree of a plan takes some times as much as its text.
+_MAX_CHARACTERS = 8_000_000
+
 
 @dataclass(slots=True)
 class _Known:
@@ -32,6 +35,8 @@ class Reservation:
 
 class Memory:
     """Thread-safe; bounded to ``size`` fingerprints, the oldest are forgotten.
+
+    Of plans whose texts are beyond eight million characters together, the oldest go as well.
 
     Args:
         now: monotonic seconds.
@@ -58,6 +63,7 @@ class Memory:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._results: OrderedDict[str, ExplainedStatement] = OrderedDict()
         self._lock = threading.Lock()
+        self._characters = 0
         self.explained = self.failed = self.timeouts = 0
 
     def is_due(self, fingerprint: str, duration_seconds: float) -> bool:
@@ -111,11 +117,19 @@ class Memory:
             self._known[result.fingerprint] = _Known(
                 self._now(), result.duration_seconds, failed=failed and not final, waiting=False
             )
-            self._results[result.fingerprint] = result
-            self._results.move_to_end(result.fingerprint)
-            for kept in (self._known, self._results):
-                while len(kept) > self._size:
-                    kept.popitem(last=False)
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)
+            self._keep(result)
+
+    def _keep(self, result: ExplainedStatement) -> None:
+        before = self._results.pop(result.fingerprint, None)
+        self._characters += _characters(result) - _characters(before)
+        self._results[result.fingerprint] = result
+        while len(self._results) > self._size or (
+            self._characters > _MAX_CHARACTERS and len(self._results) > 1
+        ):
+            _, oldest = self._results.popitem(last=False)
+            self._characters -= _characters(oldest)
 
     def results(self) -> tuple[ExplainedStatement, ...]:
         """The latest of each fingerprint; what was explained last stands last."""
@@ -127,3 +141,9 @@ class Memory:
         self._lock = threading.Lock()
         for fingerprint in [name for name, known in self._known.items() if known.waiting]:
             del self._known[fingerprint]
+
+
+def _characters(result: ExplainedStatement | None) -> int:
+    if result is None or result.plan is None:
+        return 0
+    return len(result.plan.statement) + len(result.plan.raw)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sa_perf.dialects import DBAPIConnection, Dialect, Plan, TableFacts
 from sa_perf.dialects.relations import tables_by_alias
+from sa_perf.dialects.statement import first_parameters
 from sa_perf.finding import Finding
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "Offer",
     "may_wait",
     "on_own_connection",
+    "one_set",
     "prepare",
     "start_task",
     "tables_of",
@@ -50,6 +52,13 @@ class Offer:
     rows: int | None
     plan: Plan | None = None
     facts: dict[str, TableFacts] | None = None
+
+
+def one_set(parameters: object) -> object:
+    """One set of bind values out of what a driver was given, so that no more is held."""
+    values = first_parameters(parameters)
+    # A list would be taken for several sets.
+    return tuple(values) if isinstance(values, list) else values
 
 
 def on_own_connection(

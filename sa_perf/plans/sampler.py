@@ -26,6 +26,7 @@ from sa_perf.plans.offers import (
     Offer,
     may_wait,
     on_own_connection,
+    one_set,
     prepare,
     start_task,
     words_for,
@@ -127,7 +128,7 @@ class PlanSampler:
         Args:
             fingerprint: id of its shape.
             statement: as it went to the driver.
-            parameters: as they went to the driver; held only while queued.
+            parameters: as they went to the driver; one set of them is held, while it is queued.
             duration_seconds: how long it took, >= 0.
             rows: rows that it returned or changed; None if unknown.
             dbapi_connection: the one that it ran on; None if it is gone.
@@ -144,7 +145,7 @@ class PlanSampler:
                 Offer(
                     fingerprint=fingerprint,
                     statement=statement,
-                    parameters=parameters,
+                    parameters=one_set(parameters),
                     duration_seconds=duration_seconds,
                     rows=rows,
                 ),

@@ -160,18 +160,28 @@ class Worker:
         return self._turn is turn
 
     def _work(self, turn: Turn) -> None:
-        while turn.may_go_on():
-            try:
-                self._run(turn)
-            except Exception as error:
-                with self.changed:
-                    fallen = [turn.offer] if turn.offer is not None else []
-                    if self.is_current(turn):
-                        fallen += self.queue
-                        self.queue.clear()
-                self._failed(error, fallen)
-            finally:
-                turn.done()
+        try:
+            while turn.may_go_on():
+                try:
+                    self._run(turn)
+                # A driver may cancel or exit, which nobody waits for in a thread of ours.
+                except BaseException as error:
+                    self._failed(error, self._fallen(turn))
+                finally:
+                    turn.done()
+        finally:
+            with self.changed:
+                self.end(turn)
+
+    def _fallen(self, turn: Turn) -> list[Offer]:
+        """The offer that was worked at; if none was, no connection is to be had for any."""
+        with self.changed:
+            if turn.offer is not None:
+                return [turn.offer]
+            fallen = list(self.queue) if self.is_current(turn) else []
+            if fallen:
+                self.queue.clear()
+            return fallen
 
     def end(self, turn: Turn) -> None:
         """Take the thread that ends off the books. The caller holds ``changed``."""

@@ -420,6 +420,79 @@ def test_a_worker_that_hangs_is_replaced_thrice_at_most(sampler_of, gated) -> No
     assert (health.abandoned, health.alive) == (3, False)
 
 
+def test_a_thread_that_a_driver_ends_is_an_error_and_the_next_one_goes_on(
+    sampler_of, tmp_path
+) -> None:
+    path = tmp_path / "x.db"
+    sqlite3.connect(path).close()
+    ends = [SystemExit("the driver has had enough")]
+
+    def connect() -> sqlite3.Connection:
+        if ends:
+            raise ends.pop()
+        return sqlite3.connect(path, check_same_thread=False)
+
+    engine = create_engine(f"sqlite:///{path}", creator=connect)
+    sampler = sampler_of(engine)
+    blind_offer(sampler, "a")
+    assert sampler.drain(PATIENCE)
+    blind_offer(sampler, "b")
+    assert sampler.drain(PATIENCE)
+    errors = {result.fingerprint: result.error for result in sampler.results()}
+    assert errors == {"a": "SystemExit: the driver has had enough", "b": None}
+    engine.dispose()
+
+
+def test_a_value_that_cannot_be_written_down_fails_its_own_statement_only(
+    sampler_of, gated
+) -> None:
+    class Unwritable:
+        def __str__(self) -> str:
+            raise RuntimeError("nobody writes this down")
+
+    engine, gate = gated
+    sampler = sampler_of(engine)
+    blind_offer(sampler, "a", statement="SELECT * FROM nowhere", parameters=(Unwritable(),))
+    blind_offer(sampler, "b")
+    gate.set()
+    assert sampler.drain(PATIENCE)
+    errors = {result.fingerprint: result.error for result in sampler.results()}
+    assert "nowhere" in errors["a"]
+    assert errors["b"] is None
+
+
+def test_of_many_sets_of_bind_values_one_is_held(sampler_of, gated) -> None:
+    class Value:
+        pass
+
+    engine, gate = gated
+    sampler = sampler_of(engine)
+    second = Value()
+    watched = weakref.ref(second)
+    blind_offer(sampler, statement="SELECT ?", parameters=[[1], [second]])
+    del second
+    gc.collect()
+    assert sampler.health().queued == 1
+    assert watched() is None
+    gate.set()
+    assert sampler.drain(PATIENCE)
+    assert sampler.results()[0].error is None
+
+
+def test_large_plans_push_out_the_oldest(sampler_of, gated) -> None:
+    engine, gate = gated
+    gate.set()
+    sampler = sampler_of(engine)
+    numbers = ", ".join(["1"] * 50_000)
+    for number in range(60):
+        blind_offer(sampler, str(number), statement=f"SELECT 1 WHERE 1 IN ({numbers})")
+        assert sampler.drain(PATIENCE)
+    kept = [result.fingerprint for result in sampler.results()]
+    assert kept[-1] == "59"
+    assert "0" not in kept
+    assert sum(len(result.plan.statement) for result in sampler.results()) <= 8_000_000
+
+
 def test_an_engine_that_was_collected_is_an_error(sampler_of, tmp_path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
     sampler = sampler_of(engine)
