@@ -70,9 +70,17 @@ class InvalidCursor(SaPerfError, ValueError):
     The message tells nothing of the reason, of a key or of a value: it may be shown to a client.
     """
 
+    def __init__(
+        self, message: str = "the cursor is not valid for this list; begin again without one"
+    ) -> None:
+        super().__init__(message)
+
 
 class ExpiredCursor(InvalidCursor):
     """A cursor is genuine but older than the signer accepts; it may be shown to a client."""
+
+    def __init__(self, message: str = "the cursor has expired; begin again without one") -> None:
+        super().__init__(message)
 
 
 class MissingExtra(SaPerfError, ModuleNotFoundError):

@@ -10,13 +10,15 @@ from typing import Literal, TypeAlias, cast
 
 from sa_perf.errors import InvalidSettings
 
-__all__ = ["ENVIRONMENT_PREFIX", "QUERY_PREFIX", "SettingValue", "Settings"]
+__all__ = ["ENVIRONMENT_PREFIX", "MIN_KEY_BYTES", "QUERY_PREFIX", "SettingValue", "Settings"]
 
 #: What may be given for a setting; texts (URL, environment) are read by the setting's type.
 SettingValue: TypeAlias = "str | int | float | bool | None"
 
 QUERY_PREFIX = "sa_perf_"
 ENVIRONMENT_PREFIX = "SA_PERF_"
+#: 128 bits, as many as a signature has.
+MIN_KEY_BYTES = 16
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -40,6 +42,20 @@ def _switch() -> dict[str, object]:
 
 def _text() -> dict[str, object]:
     return {"kind": str, "allowed": "a text of 1 to 1000 characters"}
+
+
+def _keys() -> dict[str, object]:
+    allowed = f"keys of at least {MIN_KEY_BYTES} bytes, with commas between them, newest first"
+    return {"kind": _Secret, "allowed": allowed}
+
+
+class _Secret(str):
+    """A text that shows itself only where it is used as one, not in a message or a log."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +83,9 @@ class Settings:
         snapshot_path: file to which snapshots are written; ``{pid}`` becomes the process id.
         snapshot_seconds: how often; it is written at exit too.
         service: name of the application in snapshots.
+        cursor_keys: secret keys that sign the cursors of pages, newest first, with commas between
+            them; best given by the environment, since a URL is shown in many places.
+        cursor_max_age_seconds: after which a cursor is refused; None: never.
     """
 
     slow_seconds: float = field(default=0.2, metadata=_number(0, 3600, "seconds"))
@@ -87,6 +106,10 @@ class Settings:
     snapshot_path: str | None = field(default=None, metadata=_text())
     snapshot_seconds: float = field(default=30.0, metadata=_number(0.1, 86_400, "seconds"))
     service: str | None = field(default=None, metadata=_text())
+    cursor_keys: str | None = field(default=None, repr=False, metadata=_keys())
+    cursor_max_age_seconds: float | None = field(
+        default=None, metadata=_number(1, 315_360_000, "seconds")
+    )
 
     @classmethod
     def load(
@@ -122,8 +145,9 @@ class Settings:
             try:
                 values[name] = _checked(known[name], given_value)
             except (ValueError, OverflowError):
-                allowed = known[name].metadata["allowed"]
-                problems.append(f"{source} is {_shown(given_value)}; allowed is {allowed}")
+                rule = known[name].metadata
+                shown = "not shown" if rule["kind"] is _Secret else _shown(given_value)
+                problems.append(f"{source} is {shown}; allowed is {rule['allowed']}")
         if problems:
             raise InvalidSettings(tuple(sorted(problems)))
         return cls(**values)  # type: ignore[arg-type]  # checked one by one above
@@ -166,6 +190,8 @@ def _checked(setting: Field[object], value: object) -> object:
         return None
     if rule["kind"] is bool:
         return _as_bool(value)
+    if rule["kind"] is _Secret:
+        return _as_keys(value)
     if rule["kind"] is str:
         return _as_text(value, rule.get("words"))
     convert = cast("Callable[[object], float]", rule["kind"])
@@ -197,6 +223,15 @@ def _as_text(value: object, words: object) -> str:
     if isinstance(words, tuple) and value not in words:
         raise ValueError
     return value
+
+
+def _as_keys(value: object) -> _Secret:
+    if not isinstance(value, str):
+        raise ValueError
+    for key in value.split(","):
+        if len(key.strip().encode("utf-8", "surrogatepass")) < MIN_KEY_BYTES:
+            raise ValueError
+    return _Secret(value)
 
 
 def _shown(value: object) -> str:

@@ -44,6 +44,8 @@ def test_nothing_given_means_the_defaults() -> None:
         ("snapshot_path", "/tmp/{pid}.json", "/tmp/{pid}.json"),  # noqa: S108
         ("snapshot_seconds", "0.1", 0.1),
         ("service", "shop", "shop"),
+        ("cursor_keys", "a" * 16 + ", " + "b" * 16, "a" * 16 + ", " + "b" * 16),
+        ("cursor_max_age_seconds", "3600", 3600.0),
     ],
 )
 def test_each_setting_is_read_from_each_source(name: str, text: str, value: object) -> None:
@@ -141,6 +143,20 @@ def test_a_value_that_is_not_allowed_is_refused(name: str, value: object) -> Non
     assert problem.startswith(f"{name} is ")
     assert "; allowed is " in problem
     assert len(problem) < 300
+
+
+def test_keys_are_shown_nowhere() -> None:
+    keys = "first-secret-key-of-ours,second-secret-key-of-ours"
+    settings = Settings.load({"cursor_keys": keys}, environment={})
+    (problem,) = problems({"cursor_keys": "secret-too-short"[:15]})
+
+    assert problem == (
+        "cursor_keys is not shown; allowed is keys of at least 16 bytes, with commas between them, "
+        "newest first"
+    )
+    assert "secret" not in repr(settings)
+    assert "secret" not in repr(settings.cursor_keys)
+    assert settings.cursor_keys == keys
 
 
 def test_none_takes_a_text_away() -> None:
