@@ -64,6 +64,7 @@ NAMED_DATABASES: dict[tuple[str, str], str] = {
 
 CORE_DEPENDENCIES = {
     "alembic",
+    "cbor2",
     "click",
     "itsdangerous",
     "psutil",
@@ -76,6 +77,7 @@ CORE_DEPENDENCIES = {
 OWNERS: dict[str, str] = {
     "apscheduler": "schedulers/apscheduler.py",
     "celery": "schedulers/celery.py",
+    "cryptography": "pagination/encryption.py",
     "flask": "web/flask.py",
     "greenlet": "queries/call_site.py",
     "opentelemetry": "exporters/opentelemetry.py",
@@ -86,9 +88,11 @@ OWNERS: dict[str, str] = {
 LOADED_LATER = {
     *CORE_DEPENDENCIES - {"sqlalchemy"},
     "asyncio",
+    "cryptography",
     "greenlet",
     "json",
     "mako",
+    "sa_perf.pagination",
     "sqlalchemy.ext.asyncio",
     "sqlalchemy.orm",
 }

@@ -22,6 +22,7 @@ DISTRIBUTION = distribution("sa-perf")
 LOWEST = os.environ.get("SA_PERF_TEST_LOWEST") == "1"
 CORE = {
     "alembic",
+    "cbor2",
     "click",
     "itsdangerous",
     "psutil",
@@ -41,7 +42,7 @@ def core_requirements() -> list[str]:
     return [line for line in DISTRIBUTION.requires or () if "extra ==" not in line]
 
 
-def test_the_core_dependencies_are_the_eight_of_the_architecture() -> None:
+def test_the_core_dependencies_are_the_nine_of_the_architecture() -> None:
     names = {re.match(r"[\w-]+", line)[0].lower() for line in core_requirements()}
     assert names == CORE
 
