@@ -7,16 +7,19 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
+from io import StringIO
 
 import pytest
-from sqlalchemy import Engine, create_engine, create_pool_from_url, engine_from_config, text
+from rich.console import Console
+from sqlalchemy import Engine, create_engine, create_pool_from_url, engine_from_config, event, text
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 import sa_perf
 from sa_perf import instrumentation as instrumentation_of
-from sa_perf.errors import InvalidSettings, NotInstalled
+from sa_perf.errors import ExplainError, InvalidSettings, NotInstalled
 from sa_perf.instrumentation import Instrumentation
 
 PLUGIN = "plugin=sa_perf&sa_perf_explain=false"
@@ -291,6 +294,39 @@ def test_a_disposed_engine_goes_on_being_recorded(sqlite_database) -> None:
     engine.dispose()
     run(engine)
     assert calls(perf) == 2
+
+
+@pytest.mark.parametrize("waited", [True, False], ids=["when all is explained", "in the middle"])
+def test_no_connection_of_ours_is_left_open(db, waited: bool) -> None:
+    engine = db.engine()
+    # Held here, so that none is closed by the garbage collector instead of by us.
+    opened: list[object] = []
+    event.listen(engine, "connect", lambda connection, _record: opened.append(connection))
+    perf = sa_perf.install(engine, slow_seconds=0)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE numbers (n INTEGER)"))
+        connection.execute(text("INSERT INTO numbers VALUES (1)"))
+        for column in ("n", "n + 1", "missing"):
+            with suppress(SQLAlchemyError), connection.begin_nested():
+                connection.execute(text(f"SELECT {column} FROM numbers")).all()
+        applications = connection.connection.dbapi_connection
+    if waited:
+        assert perf.wait_for_plans(60)
+        sa_perf.explain(text("SELECT n FROM numbers"), engine, console=Console(file=StringIO()))
+        with pytest.raises(ExplainError):
+            sa_perf.explain(text("SELECT absent FROM numbers"), engine)
+        assert perf.snapshot().plans
+        assert len(opened) > 1 or db.name == "sqlite_memory"
+    perf.uninstall()
+    assert perf.wait_for_plans(60)
+    assert [one for one in opened if _answers(engine, one)] == [applications]
+
+
+def _answers(engine: Engine, dbapi_connection: object) -> bool:
+    try:
+        return engine.dialect.do_ping(dbapi_connection)
+    except engine.dialect.loaded_dbapi.Error:
+        return False
 
 
 # The snapshot
