@@ -1,0 +1,303 @@
+"""Keyset pages: continue behind a row, whatever the depth; the I/O.
+
+A `KeysetPager` analyses its statement once per database and keeps the statements that it sends, so
+make it once and use it for every request; it holds no connection and may be shared by threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select
+
+from sa_perf.errors import PaginationError
+from sa_perf.pagination.cursor import CursorSigner
+from sa_perf.pagination.page import Page
+from sa_perf.pagination.payload import Anchor
+from sa_perf.pagination.prepared import Prepared, Values
+from sa_perf.pagination.sessions import dialect_of, in_session
+from sa_perf.pagination.wrapping import pageable
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
+
+    from sa_perf.pagination.sessions import AsyncSource, Source
+
+__all__ = ["KeysetPager", "keyset"]
+
+T = TypeVar("T")
+#: Engines that a pager keeps statements for; more than an application has.
+_MAX_DIALECTS = 32
+_SCOPE = (str, int, float, bytes, Decimal, date, time, timedelta, UUID)
+
+
+def keyset(
+    stmt: Select[Any],
+    *,
+    size: int = 50,
+    max_size: int = 200,
+    signer: CursorSigner | str | None = None,
+    scope: Sequence[object] = (),
+    count: str = "none",
+    unique: bool = False,
+) -> KeysetPager[Any]:
+    """Pages of a statement that take the same time at any depth.
+
+    A page continues behind the last row of the one before, by the values that rows are sorted by,
+    so an index on these serves every page, and rows that are inserted or deleted meanwhile make
+    none appear twice or get lost. Where the ORDER BY leaves ties, the primary key is added to it.
+
+    Example:
+        >>> pager = keyset(select(Article).order_by(Article.created_at.desc()), signer=signer)
+        >>> page = pager.page(session)
+        >>> following = pager.page(session, page.next_cursor)
+
+    Args:
+        stmt: a Select or UNION, of mapped classes, columns or both, ordered by anything that has a
+            value; without ORDER BY the primary key orders it.
+        size: items of a page, 1 to ``max_size``.
+        max_size: the largest size that a page may be asked for.
+        signer: of the cursors; None takes the keys from ``SA_PERF_CURSOR_KEYS``, ``"unsigned"``
+            leaves cursors open to whoever wants to read and change them.
+        scope: what a cursor is bound to beside the statement's shape: the tenant, the values of
+            filters. Numbers, texts, dates, UUIDs, None.
+        count: count all items too: ``"none"``, ``"exact"``, ``"capped"``, ``"estimated"``.
+        unique: the ORDER BY tells every row from every other, though no key of a table says so.
+
+    Raises:
+        PaginationError: the statement cannot be paged, or a number is out of range.
+    """
+    if isinstance(signer, str):
+        if signer != "unsigned":
+            raise PaginationError(
+                "signer is a text; give CursorSigner([key]), or the word 'unsigned'"
+            )
+        signer = CursorSigner.unsigned()
+    return KeysetPager(
+        stmt,
+        size=size,
+        max_size=max_size,
+        signer=signer,
+        scope=_checked_scope(scope),
+        count=count,
+        unique=unique,
+    )
+
+
+class KeysetPager(Generic[T]):
+    """Pages of one statement; made by `sa_perf.pagination.keyset`.
+
+    Args:
+        stmt: see `keyset`, as for the others.
+        size: items of a page.
+        max_size: that a caller of `page` may ask for.
+        signer: of the cursors.
+        scope: what else a cursor is bound to.
+        count: how to count all items.
+        unique: the ORDER BY makes each row unique.
+    """
+
+    def __init__(
+        self,
+        stmt: Select[Any],
+        *,
+        size: int,
+        max_size: int,
+        signer: CursorSigner | None,
+        scope: Sequence[object],
+        count: str,
+        unique: bool,
+    ) -> None:
+        self.stmt = pageable(stmt)
+        self.size = _checked_size(size, max_size)
+        self.max_size = max_size
+        self._signer = signer
+        self._scope = scope
+        self._count = count
+        self._unique = unique
+        self._original = stmt
+        self._prepared: dict[tuple[SQLAlchemyDialect, bool], Prepared] = {}
+
+    def page(
+        self,
+        session: Source,
+        cursor: str | None = None,
+        *,
+        before: str | None = None,
+        size: int | None = None,
+    ) -> Page[T]:
+        """Read a page.
+
+        One statement, two where the page crosses from values to NULLs or the row that the cursor
+        stands for was deleted. In READ COMMITTED these may see different states.
+
+        Args:
+            session: a Session, scoped_session or Connection.
+            cursor: ``next_cursor`` or ``previous_cursor`` of another page; None for the first.
+            before: read backwards from this cursor, whatever direction it was made for.
+            size: items wanted, 1 to ``max_size``.
+
+        Raises:
+            InvalidCursor: the cursor was not made for this list by this signer; no statement ran.
+            ExpiredCursor: it was, but too long ago.
+            PaginationError: ``size`` is out of range, or the statement cannot be paged.
+        """
+        wanted = self.size if size is None else _checked_size(size, self.max_size)
+        prepared = self._for(session)
+        anchor = prepared.anchor(cursor, before)
+        page, _ = _read(prepared, session, anchor, wanted)
+        if self._count != "none":
+            from sa_perf.pagination.counting import count
+
+            page.total = count(session, self._original, self._count)
+        return page
+
+    async def apage(
+        self,
+        session: AsyncSource,
+        cursor: str | None = None,
+        *,
+        before: str | None = None,
+        size: int | None = None,
+    ) -> Page[T]:
+        """`page` on an AsyncSession, async_scoped_session or AsyncConnection."""
+
+        def read(sync: Any) -> Page[T]:  # noqa: ANN401
+            return self.page(sync, cursor, before=before, size=size)
+
+        return await in_session(session, read)
+
+    def pages(self, session: Source, *, size: int | None = None) -> Iterator[Page[T]]:
+        """Read all pages one after the other; holds one at a time.
+
+        Rows that are inserted behind the current page meanwhile are read too.
+        """
+        wanted = self.size if size is None else _checked_size(size, self.max_size)
+        prepared = self._for(session)
+        anchor: Anchor | None = None
+        while True:
+            page, edges = _read(prepared, session, anchor, wanted)
+            if page or anchor is None:
+                yield page
+            if not page.has_next:
+                return
+            anchor = edges.anchor(-1, backwards=False)
+
+    async def apages(
+        self, session: AsyncSource, *, size: int | None = None
+    ) -> AsyncIterator[Page[T]]:
+        """`pages` on an AsyncSession, async_scoped_session or AsyncConnection."""
+        cursor: str | None = None
+        while True:
+            page = await self.apage(session, cursor, size=size)
+            if page or cursor is None:
+                yield page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _for(self, session: Source) -> Prepared:
+        dialect, orm = dialect_of(session, self.stmt)
+        prepared = self._prepared.get((dialect, orm))
+        if prepared is None:
+            signer = self._signer or CursorSigner.from_environment()
+            prepared = Prepared(
+                self.stmt, dialect, signer, self._scope, orm=orm, unique=self._unique
+            )
+            if len(self._prepared) >= _MAX_DIALECTS:
+                self._prepared = {}
+            self._prepared[dialect, orm] = prepared
+        return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """Where a page's neighbours begin.
+
+    Attributes:
+        prepared: of the pager.
+        values: sort values of the page's rows.
+        start: where the page began itself.
+        tied: all its rows share the first key's value.
+    """
+
+    prepared: Prepared
+    values: list[Values]
+    start: Anchor | None
+    tied: bool
+
+    def anchor(self, index: int, *, backwards: bool) -> Anchor | None:
+        """The place behind (or before) an item; of a page without items, where it began."""
+        if self.values:
+            return Anchor(self.values[index], backwards=backwards, tied=self.tied)
+        if self.start is None:
+            return None
+        return Anchor(self.start.values, backwards=backwards, inclusive=True)
+
+    def cursor(self, index: int, backwards: bool) -> str | None:
+        anchor = self.anchor(index, backwards=backwards)
+        return None if anchor is None else self.prepared.token(anchor)
+
+
+def _read(
+    prepared: Prepared, session: Source, anchor: Anchor | None, size: int
+) -> tuple[Page[Any], _Edges]:
+    """Read the page at an anchor, with one row more, and from the anchor's own row on.
+
+    Whether the anchor's row is still there tells whether rows stand before the page, without a
+    statement for it.
+    """
+    backwards = anchor is not None and anchor.backwards
+    items, values = prepared.fetch(
+        session, anchor, size + (1 if anchor is None else 2), backwards=backwards
+    )
+    beyond = False
+    if anchor is not None:
+        if values and not anchor.inclusive and _same(values[0], anchor.values):
+            del items[0], values[0]
+            beyond = True
+        else:
+            beyond = _any_beyond(prepared, session, anchor)
+    ahead = len(items) > size
+    del items[size:], values[size:]
+    if backwards:
+        items.reverse()
+        values.reverse()
+    tied = len(values) == size and values[0][0] == values[-1][0]
+    edges = _Edges(prepared, values, anchor, tied)
+    has_next, has_previous = (beyond, ahead) if backwards else (ahead, beyond)
+    page: Page[Any] = Page(
+        items, size=size, has_next=has_next, has_previous=has_previous, edge=edges.cursor
+    )
+    return page, edges
+
+
+def _any_beyond(prepared: Prepared, session: Source, anchor: Anchor) -> bool:
+    """Whether rows stand on the other side of an anchor, its own not counted."""
+    _, values = prepared.fetch(session, anchor, 2, backwards=not anchor.backwards)
+    return any(not _same(one, anchor.values) for one in values)
+
+
+def _same(one: Values, other: Values) -> bool:
+    """Whether two rows have the same sort values; NaN is the same as NaN."""
+    return all(a == b or (a != a and b != b) for a, b in zip(one, other, strict=True))
+
+
+def _checked_scope(scope: Sequence[object]) -> tuple[object, ...]:
+    if isinstance(scope, str) or not all(one is None or isinstance(one, _SCOPE) for one in scope):
+        raise PaginationError(
+            f"scope holds {', '.join(type(one).__name__ for one in scope)}; allowed is a sequence "
+            "of numbers, texts, dates, UUIDs and None, since each process must see it alike"
+        )
+    return tuple(scope)
+
+
+def _checked_size(size: int, max_size: int) -> int:
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= max_size:
+        raise PaginationError(f"size is {size!r}; allowed is a whole number, 1 to {max_size}")
+    return size

@@ -1,0 +1,177 @@
+"""A pager's statements for one database: made once, sent for every page."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import Integer, Select, bindparam
+
+from sa_perf.dialects.seeking import Seeking, seeking_for
+from sa_perf.errors import PaginationError
+from sa_perf.pagination import payload
+from sa_perf.pagination.binding import binding_of
+from sa_perf.pagination.clauses import has_entities
+from sa_perf.pagination.cursor import CursorSigner
+from sa_perf.pagination.ordering import SortKey, ordering_of
+from sa_perf.pagination.payload import Anchor
+from sa_perf.pagination.seek import Segment, first_page, order_by, page_after, parameter_name
+from sa_perf.pagination.uniqueness import bare
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
+
+    from sa_perf.pagination.sessions import Source
+
+__all__ = ["Prepared", "Values"]
+
+#: Values of a row's sort keys.
+Values: TypeAlias = tuple[object, ...]
+
+_LIMIT = "sa_perf_limit"
+
+
+class Prepared:
+    """The statements of a pager for one database, made when first needed."""
+
+    def __init__(
+        self,
+        stmt: Select[Any],
+        dialect: SQLAlchemyDialect,
+        signer: CursorSigner,
+        scope: Sequence[object],
+        *,
+        orm: bool,
+        unique: bool,
+    ) -> None:
+        self._seeking: Seeking = seeking_for(dialect)
+        self.keys = ordering_of(stmt, self._seeking, dialect, unique=unique)
+        self._reversed = tuple(key.reversed() for key in self.keys)
+        self._kinds = tuple(key.value.kind for key in self.keys)
+        self._signer = signer
+        self._binding = _bound(binding_of(stmt, self.keys, dialect.name), scope)
+        #: Joined eager loads give several rows an object.
+        self._uniquing = orm and has_entities(stmt)
+        self._having = bool(stmt._group_by_clauses)
+        self._base, self._positions, self._hidden = _with_values(
+            stmt if orm else bare(stmt), self.keys
+        )
+        #: Columns that the application sees; None until rows were seen.
+        self._width: int | None = None
+        self._statements: dict[object, list[Select[Any]]] = {}
+
+    def anchor(self, cursor: str | None, before: str | None) -> Anchor | None:
+        """Read a cursor; None where none is given.
+
+        Raises:
+            InvalidCursor: see `KeysetPager.page`.
+            PaginationError: two are given.
+        """
+        if cursor is not None and before is not None:
+            raise PaginationError("give either a cursor or before=, not both")
+        token = cursor if before is None else before
+        if token is None:
+            return None
+        anchor = payload.loads(self._signer.unsign(token, self._binding), self._kinds)
+        if before is not None and not anchor.backwards:
+            return Anchor(anchor.values, backwards=True, tied=anchor.tied)
+        return anchor
+
+    def token(self, anchor: Anchor) -> str:
+        """The cursor for an anchor."""
+        return self._signer.sign(payload.dumps(anchor, self._kinds), self._binding)
+
+    def fetch(
+        self, session: Source, anchor: Anchor | None, wanted: int, *, backwards: bool
+    ) -> tuple[list[Any], list[Values]]:
+        """Read rows from an anchor on, itself included, until there are as many as wanted.
+
+        Returns:
+            items as the application gets them, and the sort values of each.
+        """
+        items: list[Any] = []
+        values: list[Values] = []
+        parameters: dict[str, object] = {}
+        if anchor is not None:
+            parameters = {parameter_name(at): one for at, one in enumerate(anchor.values)}
+        for statement in self._segments(anchor, backwards=backwards):
+            parameters[_LIMIT] = wanted - len(items)
+            result: Any = session.execute(statement, parameters)
+            if self._uniquing:
+                result = result.unique()
+            self._take(result, items, values)
+            if len(items) >= wanted:
+                break
+        return items, values
+
+    def _take(self, result: Any, items: list[Any], values: list[Values]) -> None:  # noqa: ANN401
+        """Part the rows of a result into items and sort values."""
+        rows: Sequence[Any]
+        if self._hidden and self._width != 1:
+            frozen = result.freeze()
+            rows = frozen.data
+            if rows:
+                self._width = len(rows[0]) - self._hidden
+                visible = frozen().columns(*range(self._width))
+                items += visible.scalars() if self._width == 1 else visible.all()
+        else:
+            rows = result.all()
+            if rows:
+                self._width = len(rows[0]) - self._hidden
+                items += [row[0] for row in rows] if self._width == 1 else rows
+        positions = self._positions
+        values += [tuple([row[at] for at in positions]) for row in rows]
+
+    def _segments(self, anchor: Anchor | None, *, backwards: bool) -> list[Select[Any]]:
+        nulls = None if anchor is None else tuple(one is None for one in anchor.values)
+        tied = anchor is not None and anchor.tied
+        key = (backwards, nulls, tied)
+        statements = self._statements.get(key)
+        if statements is None:
+            keys = self._reversed if backwards else self.keys
+            if nulls is None:
+                segments = first_page(keys, self._seeking)
+            else:
+                segments = page_after(keys, nulls, self._seeking, tied=tied)
+            statements = [self._statement(segment) for segment in segments]
+            self._statements[key] = statements
+        return statements
+
+    def _statement(self, segment: Segment) -> Select[Any]:
+        stmt = self._base
+        if segment.conditions:
+            stmt = (stmt.having if self._having else stmt.where)(*segment.conditions)
+        if segment.keys:
+            stmt = stmt.order_by(*order_by(segment.keys, self._seeking))
+        return stmt.limit(bindparam(_LIMIT, type_=Integer))
+
+
+def _with_values(
+    stmt: Select[Any], keys: Sequence[SortKey]
+) -> tuple[Select[Any], tuple[int, ...], int]:
+    """The statement without ORDER BY, with the sort values that its rows do not hold.
+
+    Returns:
+        statement, place of each key's value in a row, number of columns that were added.
+    """
+    added = []
+    for index, key in enumerate(keys):
+        if key.position is None:
+            read = key.value.read or (lambda expression: expression)
+            added.append(read(key.expression).label(f"sa_perf_sort_{index}"))
+    positions = []
+    place = -len(added)
+    for key in keys:
+        if key.position is None:
+            positions.append(place)
+            place += 1
+        else:
+            positions.append(key.position)
+    base = stmt.order_by(None)
+    return (base.add_columns(*added) if added else base), tuple(positions), len(added)
+
+
+def _bound(binding: str, scope: Sequence[object]) -> bytes:
+    """What a cursor is bound to, in 16 bytes."""
+    return hashlib.blake2b(f"{binding}\n{tuple(scope)!r}".encode(), digest_size=16).digest()
