@@ -104,25 +104,36 @@ def loads(data: bytes, kinds: Sequence[str]) -> Anchor:
         items = cbor2.loads(data)
         if type(items) is not list:
             raise InvalidCursor
-        flags = items.pop() if len(items) == len(kinds) + 1 else 0
-        if type(flags) is not int or not 0 <= flags <= 7:
+        # One value has one spelling, which is what writing it again shows. Where no value has
+        # another form than the library's, what the library read is enough for that.
+        plain = _ONE_FORM.issuperset(map(type, items)) and _SEVERAL_FORMS.isdisjoint(kinds)
+        if plain and cbor2.dumps(items) != data:
             raise InvalidCursor
-        values = tuple(
-            None if item is None else _unpacked(item, kind)
-            for item, kind in zip(items, kinds, strict=True)
-        )
-        anchor = Anchor(
-            values,
-            backwards=bool(flags & 1),
-            inclusive=bool(flags & 2),
-            tied=bool(flags & 4),
-        )
-        same = dumps(anchor, kinds) == data
+        flags = 0 if len(items) == len(kinds) else _checked_flags(items.pop())
+        anchor = _anchor(items, flags, kinds)
+        if not plain and dumps(anchor, kinds) != data:
+            raise InvalidCursor
     except (cbor2.CBORDecodeError, ValueError, OverflowError, IndexError, InvalidOperation):
         raise InvalidCursor from None
-    if not same:
-        raise InvalidCursor
     return anchor
+
+
+def _anchor(items: list[object], flags: int, kinds: Sequence[str]) -> Anchor:
+    values = tuple(
+        [
+            None if item is None else _unpacked(item, kind)
+            for item, kind in zip(items, kinds, strict=True)
+        ]
+    )
+    return Anchor(
+        values, backwards=bool(flags & 1), inclusive=bool(flags & 2), tied=bool(flags & 4)
+    )
+
+
+def _checked_flags(flags: object) -> int:
+    if type(flags) is not int or not 1 <= flags <= 7:
+        raise InvalidCursor
+    return flags
 
 
 # Values to what CBOR knows by itself
@@ -277,16 +288,13 @@ def _moment(text: str) -> int | str:
 
 
 def _unpacked(item: object, kind: str) -> object:
-    if isinstance(item, cbor2.CBORTag):
-        own = _KINDS_BY_TAG.get(item.tag)
-        return _unpacked(item.value, own or "any")
-    if kind == "any":
-        return _natural(item)
-    if kind == "list":
-        return _natural(item) if isinstance(item, list) else _refused()
     wire, unpack = _UNPACKERS[kind]
     if type(item) is wire:
         return unpack(item) if unpack else item
+    if isinstance(item, cbor2.CBORTag):
+        return _unpacked(item.value, _KINDS_BY_TAG.get(item.tag, "any"))
+    if kind == "any":
+        return _natural(item)
     if kind == "datetime_text" and type(item) is str:
         return item
     if kind in ("aware", "time") and isinstance(item, (list, tuple)) and len(item) == 2:
@@ -344,7 +352,11 @@ _UNPACKERS: dict[str, tuple[type, Callable[[Any], object] | None]] = {
     "bool": (bool, None),
     "time": (int, _unpack_time),
     "interval": (int, lambda item: timedelta(microseconds=item)),
+    "list": (list, _natural),
+    "any": (int, None),
 }
+_ONE_FORM = frozenset({int, str, bytes, bool, float, type(None)})
+_SEVERAL_FORMS = frozenset({"decimal", "datetime_text"})
 
 
 # The structure, before anything is made of it
@@ -365,9 +377,9 @@ def _end_of_item(data: bytes, position: int, depth: int) -> int:
     if argument >= 24:
         if argument > 27:  # reserved, or of indefinite length
             raise InvalidCursor
-        size = 1 << (argument - 24)
-        argument = int.from_bytes(data[position : position + size], "big")
-        position += size
+        start, position = position, position + (1 << (argument - 24))
+        if 2 <= major <= 6:  # numbers have no content behind them
+            argument = int.from_bytes(data[start:position], "big")
     if major in (2, 3):
         position += argument
     elif major in (4, 5, 6):

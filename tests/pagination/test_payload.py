@@ -340,6 +340,8 @@ CBOR = {
     "no Unicode": "8161ff",
     "half a surrogate pair": "8163eda080",
     "flags of zero": "820100",
+    "flags of nothing": "8201f6",
+    "flags and more": "83010101",
     "flags too high": "820108",
     "flags that are negative": "820120",
     "flags that are true": "8201f5",
