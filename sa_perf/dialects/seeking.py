@@ -78,21 +78,24 @@ class Seeking:
         plain: TypeEngine[Any] = outer
         while isinstance(plain, sqltypes.TypeDecorator):
             plain = plain.impl_instance
-        found = self._of(plain)
+        declared = type_
+        while isinstance(declared, sqltypes.TypeDecorator):
+            declared = declared.impl_instance
+        found = self._of(plain, declared)
         if plain is outer or found.read is not None:
             return found
         return _retyped(found, plain)
 
-    def _of(self, plain: TypeEngine[Any]) -> SortValue:
+    def _of(self, plain: TypeEngine[Any], declared: TypeEngine[Any]) -> SortValue:
         if isinstance(plain, (sqltypes.Numeric, sqltypes.Float)):
-            return self._of_number(plain)
+            return self._of_number(plain, declared)
         if isinstance(plain, sqltypes.Enum):
             return _raw("text", sqltypes.String())
         return _typed(_kind(plain), plain)
 
-    def _of_number(self, plain: Number) -> SortValue:
+    def _of_number(self, plain: Number, declared: TypeEngine[Any]) -> SortValue:
         """Decimals made of floats, and floats made of decimals, are not exact: read their own."""
-        is_float = isinstance(plain, sqltypes.Float)
+        is_float = isinstance(declared, sqltypes.Float)
         if plain.asdecimal == is_float:
             own: TypeEngine[Any]
             own = sqltypes.Double() if is_float else sqltypes.Numeric(asdecimal=True)
@@ -107,15 +110,15 @@ class _SQLite(Seeking):
     decimals are floats, so both travel as they are stored.
     """
 
-    def _of(self, plain: TypeEngine[Any]) -> SortValue:
+    def _of(self, plain: TypeEngine[Any], declared: TypeEngine[Any]) -> SortValue:
         if isinstance(plain, sqltypes.DateTime):
             return _raw("datetime_text", sqltypes.NullType())
         if isinstance(plain, (sqltypes.Date, sqltypes.Time, sqltypes.JSON)):
             return _raw("any", sqltypes.NullType())
-        return super()._of(plain)
+        return super()._of(plain, declared)
 
-    def _of_number(self, plain: Number) -> SortValue:
-        if isinstance(plain, sqltypes.Float) and not plain.asdecimal:
+    def _of_number(self, plain: Number, declared: TypeEngine[Any]) -> SortValue:
+        if isinstance(declared, sqltypes.Float) and not plain.asdecimal:
             return _typed("any", sqltypes.NullType())
         return _raw("any", sqltypes.NullType())
 
@@ -126,7 +129,7 @@ class _PostgreSQL(Seeking):
     row_values = True
     nulls_largest = True
 
-    def _of(self, plain: TypeEngine[Any]) -> SortValue:
+    def _of(self, plain: TypeEngine[Any], declared: TypeEngine[Any]) -> SortValue:
         if isinstance(plain, sqltypes.Enum) and not plain.native_enum:
             return _raw("text", sqltypes.String())
         if isinstance(plain, sqltypes.Enum):
@@ -135,20 +138,22 @@ class _PostgreSQL(Seeking):
                 parameter=lambda name: cast(bindparam(name, type_=sqltypes.String()), plain),
                 read=lambda expression: type_coerce(expression, sqltypes.String()),
             )
-        if _kind(plain) == "any" and not isinstance(plain, sqltypes.NullType):
+        known = (sqltypes.NullType, sqltypes.Numeric, sqltypes.Float)
+        if _kind(plain) == "any" and not isinstance(plain, known):
             # What has no exact form in Python has one as text: JSONB, INET, ranges, ...
             return SortValue(
                 kind="text",
                 parameter=lambda name: cast(bindparam(name, type_=sqltypes.Text()), plain),
                 read=lambda expression: cast(expression, sqltypes.Text()),
             )
-        return super()._of(plain)
+        return super()._of(plain, declared)
 
-    def _of_number(self, plain: Number) -> SortValue:
-        single = isinstance(plain, sqltypes.REAL) or (
-            isinstance(plain, sqltypes.Float) and 0 < (plain.precision or 0) <= 24
+    def _of_number(self, plain: Number, declared: TypeEngine[Any]) -> SortValue:
+        # The dialect's own type no longer says so.
+        single = isinstance(declared, sqltypes.REAL) or (
+            isinstance(declared, sqltypes.Float) and 0 < (declared.precision or 0) <= 24
         )
-        found = super()._of_number(plain)
+        found = super()._of_number(plain, declared)
         if not single:
             return found
         # 0.1 as double precision is not the 0.1 that a REAL holds.
@@ -166,7 +171,7 @@ class _MySQL(Seeking):
     equality_first = False
     nulls_clause = False
 
-    def _of(self, plain: TypeEngine[Any]) -> SortValue:
+    def _of(self, plain: TypeEngine[Any], declared: TypeEngine[Any]) -> SortValue:
         if isinstance(plain, sqltypes.Enum) and plain.native_enum:
             # It sorts by its number, but compares with a text as a text.
             number = sqltypes.Integer()
@@ -182,7 +187,7 @@ class _MySQL(Seeking):
             )
         if isinstance(plain, sqltypes.JSON):
             return self._of_json(plain)
-        return super()._of(plain)
+        return super()._of(plain, declared)
 
     def _of_json(self, plain: sqltypes.JSON) -> SortValue:
         text = sqltypes.Text()
@@ -194,9 +199,9 @@ class _MySQL(Seeking):
             read=lambda expression: cast(expression, sqltypes.CHAR()),
         )
 
-    def _of_number(self, plain: Number) -> SortValue:
-        if not isinstance(plain, sqltypes.Float) or isinstance(plain, sqltypes.Double):
-            return super()._of_number(plain)
+    def _of_number(self, plain: Number, declared: TypeEngine[Any]) -> SortValue:
+        if not isinstance(declared, sqltypes.Float) or isinstance(declared, sqltypes.Double):
+            return super()._of_number(plain, declared)
         double: TypeEngine[float] = sqltypes.Double()
         # MySQL prints a FLOAT with six digits, a sum with all of them.
         return SortValue(
