@@ -90,14 +90,12 @@ class _Sums:
         self.database_ns = self.max_database_ns = self.total_ns = 0
         self.repeats: dict[Aggregate, list[int]] = {}
 
-    def add(self, tally: _Tally, total_ns: int) -> None:
-        self.runs += 1
+    def add(self, tally: _Tally) -> None:
         self.statements += tally.statements
         self.max_statements = max(self.max_statements, tally.statements)
         self.rows += tally.rows
         self.database_ns += tally.database_ns
         self.max_database_ns = max(self.max_database_ns, tally.database_ns)
-        self.total_ns += total_ns
         for key, calls in tally.calls.items():
             if calls > 1 and (key in self.repeats or len(self.repeats) < _MAX_SHAPES_A_RUN):
                 known = self.repeats.setdefault(key, [0, 0])
@@ -145,12 +143,16 @@ class ScopeStatistics:
 
     def end(self, run: ScopeRun) -> None:
         """Close a run's tally and add it to its name's sums."""
-        tally = self._open.pop(run, None) or _Tally()
-        self._sums_of(run.name).add(tally, run.ended_ns - run.started_ns)
+        sums = self._sums_of(run.name)
+        sums.runs += 1
+        sums.total_ns += run.ended_ns - run.started_ns
+        tally = self._open.pop(run, None)
+        sums.add(_Tally() if tally is None else tally)
 
     def stats(self, fingerprint: Callable[[Aggregate], str]) -> tuple[ScopeStats, ...]:
         """A frozen reading, most database time first."""
-        read = [self._freeze(name, sums, fingerprint) for name, sums in self._sums.items()]
+        ended = [(name, sums) for name, sums in self._sums.items() if sums.runs]
+        read = [self._freeze(name, sums, fingerprint) for name, sums in ended]
         return tuple(sorted(read, key=lambda one: one.database_seconds, reverse=True))
 
     def clear(self) -> None:
@@ -160,9 +162,10 @@ class ScopeStatistics:
 
     def _opened(self, run: ScopeRun) -> _Tally:
         if len(self._open) >= _MAX_OPEN_RUNS:
-            # Scopes that are never left (an abandoned generator) must not pile up.
+            # Scopes that are never left (an abandoned generator) must not pile up. It is no run
+            # until it ends.
             oldest = next(iter(self._open))
-            self._sums_of(oldest.name).add(self._open.pop(oldest), 0)
+            self._sums_of(oldest.name).add(self._open.pop(oldest))
         tally: _Tally = _Tally()
         self._open[run] = tally
         return tally

@@ -42,10 +42,11 @@ class ScopeRun:
 
 
 _current: ContextVar[ScopeRun | None] = ContextVar("sa_perf_scope", default=None)
-#: Scopes that this context has entered, innermost first, as (scope, its run, the others); no run
-#: where the scope was entered inside itself.
+#: Scopes that this context has entered, innermost first, as (scope, run, whether the run is its
+#: own, the others); it is not where the scope was entered inside itself.
 _entered: ContextVar[_Entered | None] = ContextVar("sa_perf_entered", default=None)
-_Entered: TypeAlias = "tuple[Scope, ScopeRun | None, _Entered | None]"
+_Entered: TypeAlias = "tuple[Scope, ScopeRun, bool, _Entered | None]"
+_MAX_OUTLIVED = 8
 _end_listeners: list[Callable[[ScopeRun], None]] = []
 
 #: The run in which the calling context is, or None.
@@ -79,9 +80,12 @@ class Scope:
         self._last_run: ScopeRun | None = None
 
     def __enter__(self) -> Scope:
-        run = _new_run(self.name)
-        _entered.set((self, run, _entered.get()))
-        if run is not None:
+        others = _entered.get()
+        while others is not None and others[1].ended_ns:
+            others = others[3]
+        run, is_own = _run_of(self.name)
+        _entered.set((self, run, is_own, others))
+        if is_own:
             _current.set(run)
             self._last_run = run
         return self
@@ -94,18 +98,19 @@ class Scope:
     ) -> None:
         entry = _entered.get()
         while entry is not None and entry[0] is not self:
-            entry = entry[2]
+            entry = entry[3]
         if entry is None:
             # A generator may be closed in another context than it began in: there is nothing to
             # restore in this one.
             run, self._last_run = self._last_run, None
-        else:
-            _, run, others = entry
-            _entered.set(others)
             if run is not None:
-                _current.set(run.parent)
-        if run is not None:
-            _end(run)
+                _end(run)
+            return
+        _, own, is_own, others = entry
+        _entered.set(others)
+        if is_own:
+            _current.set(own.parent)
+            _end(own)
 
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]: ...
@@ -209,12 +214,23 @@ async def _in_async_steps(generator: _AsyncGenerator, name: str) -> _AsyncGenera
         steps.end()
 
 
-def _new_run(name: str) -> ScopeRun | None:
-    """A run inside the current one; None inside a run of the same name."""
+def _run_of(name: str) -> tuple[ScopeRun, bool]:
+    """A new run inside the current one, or the open run of that name; and whether it is new.
+
+    A task keeps the context in which it was made, so it goes on naming the scopes that it has
+    outlived: until one of them comes again (a job that makes its next one), or too many pile up.
+    """
     around = _current.get()
-    if around is not None and any(run.name == name for run in around.enclosing()):
-        return None
-    return ScopeRun(name, around)
+    outlived = 0
+    for run in around.enclosing() if around is not None else ():
+        if run.ended_ns:
+            outlived += _MAX_OUTLIVED if run.name == name else 1
+        elif run.name == name:
+            return run, False
+    if outlived >= _MAX_OUTLIVED:
+        while around is not None and around.ended_ns:
+            around = around.parent
+    return ScopeRun(name, around), True
 
 
 class _Steps:
@@ -223,7 +239,8 @@ class _Steps:
     __slots__ = ("_entered", "_inside", "_outside", "run")
 
     def __init__(self, name: str) -> None:
-        self.run = _new_run(name)
+        run, is_own = _run_of(name)
+        self.run = run if is_own else None
         self._inside = self.run or _current.get()
         self._entered = _entered.get()
 

@@ -155,6 +155,70 @@ def test_a_task_belongs_to_the_scope_in_which_it_was_made(ended) -> None:
     assert ended == ["parent", "child"]
 
 
+def test_a_job_that_makes_its_next_one_is_a_run_each_time(ended) -> None:
+    deep: list[list[str]] = []
+
+    @sa_perf.scope("job")
+    async def job(left: int) -> None:
+        deep.append(names())
+        if left:
+            following.append(asyncio.create_task(job_after(left - 1, asyncio.current_task())))
+
+    async def job_after(left: int, before: asyncio.Task[None]) -> None:
+        await before
+        await job(left)
+
+    following: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        await asyncio.create_task(job(3))
+        while following:
+            await following.pop()
+
+    asyncio.run(work())
+    assert ended == ["job"] * 4
+    assert deep == [["job"]] * 4
+
+
+def test_what_an_ended_scope_has_left_behind_does_not_pile_up(ended) -> None:
+    from sa_perf.queries.scopes import _entered
+
+    def depth() -> int:
+        entry, found = _entered.get(), 0
+        while entry is not None:
+            entry, found = entry[-1], found + 1
+        return found
+
+    context = contextvars.copy_context()
+    for _ in range(50):
+        with_its_scopes: list[contextvars.Context] = []
+
+        def job(found: list[contextvars.Context] = with_its_scopes) -> None:
+            with sa_perf.scope("job"), sa_perf.scope("part"), sa_perf.scope("job"):
+                found.append(contextvars.copy_context())
+
+        context.run(job)
+        (context,) = with_its_scopes
+    assert context.run(depth) == 3
+    assert context.run(names) == ["part", "job"]
+    assert ended == ["part", "job"] * 50
+
+
+def test_jobs_of_ever_new_names_that_make_each_other_do_not_pile_up(ended) -> None:
+    context = contextvars.copy_context()
+    for number in range(50):
+        found: list[contextvars.Context] = []
+
+        def job(name: str, found: list[contextvars.Context] = found) -> None:
+            with sa_perf.scope(name):
+                found.append(contextvars.copy_context())
+
+        context.run(job, f"job {number}")
+        (context,) = found
+    assert len(context.run(names)) < 10
+    assert len(ended) == 50
+
+
 def test_a_decorated_function_runs_in_its_scope(ended) -> None:
     @sa_perf.scope("report")
     def report(number: int, *, twice: bool) -> tuple[str | None, int]:
@@ -359,3 +423,17 @@ def test_scopes_that_are_never_left_do_not_pile_up(perf) -> None:
         contextvars.copy_context().run(next, generator)
     perf.fold()
     assert len(perf.statistics.scopes._open) <= 1_000
+    assert read(perf) == {}
+
+
+def test_many_runs_at_the_same_time_are_counted_once_each(perf) -> None:
+    contexts = [contextvars.copy_context() for _ in range(1_001)]
+    scopes = [sa_perf.scope("busy") for _ in contexts]
+    for context, one in zip(contexts, scopes, strict=True):
+        context.run(one.__enter__)
+        context.run(run_statements, perf, 1)
+    perf.fold()
+    for context, one in zip(contexts, scopes, strict=True):
+        context.run(one.__exit__, None, None, None)
+    (busy,) = perf.snapshot().scopes
+    assert (busy.runs, busy.statements) == (1_001, 1_001)
