@@ -203,19 +203,18 @@ class _Signature(TimestampSigner):
     """
 
     def __init__(self, keys: Sequence[bytes], owner: CursorSigner) -> None:
-        super().__init__(list(reversed(keys)), key_derivation="none")
-        self._keys = tuple(keys)
+        super().__init__(list(reversed(keys)))  # here the newest is the last
         self._now = owner._now
 
     def get_timestamp(self) -> int:
         return int(self._now())
 
     def get_signature(self, value: str | bytes) -> bytes:
-        return _signature(self._keys[0], value)
+        return _signature(self.secret_keys[-1], value)
 
     def verify_signature(self, value: str | bytes, sig: str | bytes) -> bool:
-        given = want_bytes(sig)
-        return any(hmac.compare_digest(_signature(key, value), given) for key in self._keys)
+        given, keys = want_bytes(sig), reversed(self.secret_keys)
+        return any(hmac.compare_digest(_signature(key, value), given) for key in keys)
 
     def parts(self, token: str) -> tuple[bytes, bytes]:
         """Give the payload and the time of signing; what is signed needs no further check."""
@@ -247,8 +246,7 @@ def _decoded(token: str) -> bytes:
 
 
 def _checksum(payload: bytes, binding: bytes) -> bytes:
-    digest = hashlib.sha256(len(binding).to_bytes(4, "big") + binding + payload).digest()
-    return digest[:_CHECKSUM_BYTES]
+    return hashlib.sha256(binding + payload).digest()[:_CHECKSUM_BYTES]
 
 
 def _unsealed_open(token: str, binding: bytes) -> bytes:

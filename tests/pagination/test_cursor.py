@@ -364,7 +364,7 @@ def test_a_short_key_is_refused_with_its_length_and_a_way_to_a_better_one(key) -
     )
 
 
-@pytest.mark.parametrize("key", ["ü" * 8, b"\xff" * 16, "\udcff" * 16])
+@pytest.mark.parametrize("key", ["ü" * 8, b"\xff" * 16, "\udcff" * 16, "\ud800" * 16])
 def test_a_key_of_sixteen_bytes_is_enough(key) -> None:
     signer = CursorSigner([key])
     assert signer.unsign(signer.sign(b"x", b"y"), b"y") == b"x"
@@ -404,6 +404,17 @@ def test_a_token_that_would_not_be_read_is_not_made(make: Make) -> None:
     assert signer.unsign(token, BINDING) == b"x" * longest
     with pytest.raises(PaginationError, match="of which 2,000 are allowed; order by shorter"):
         signer.sign(b"x" * (longest + 3), BINDING)
+
+
+@every
+def test_a_token_that_is_too_long_is_refused_even_if_it_is_genuine(make: Make, monkeypatch) -> None:
+    signer = make()
+    with monkeypatch.context() as generous:
+        generous.setattr("sa_perf.pagination.cursor.MAX_TOKEN_LENGTH", 10_000)
+        token = signer.sign(b"x" * 1_500, BINDING)
+        assert signer.unsign(token, BINDING) == b"x" * 1_500
+    with pytest.raises(InvalidCursor):
+        signer.unsign(token, BINDING)
 
 
 def signed_or_nothing(signer: CursorSigner, size: int) -> str:
