@@ -221,23 +221,26 @@ class _Edges:
 
     Attributes:
         prepared: of the pager.
-        values: sort values of the page's rows.
+        rows: raw rows of the page's items.
+        size: items wanted.
         start: where the page began itself.
-        tied: all its rows share the first key's value.
     """
 
     prepared: Prepared
-    values: list[Values]
+    rows: list[Any]
+    size: int
     start: Anchor | None
-    tied: bool
 
     def anchor(self, index: int, *, backwards: bool) -> Anchor | None:
         """The place behind (or before) an item; of a page without items, where it began."""
-        if self.values:
-            return Anchor(self.values[index], backwards=backwards, tied=self.tied)
-        if self.start is None:
-            return None
-        return Anchor(self.start.values, backwards=backwards, inclusive=True)
+        if not self.rows:
+            if self.start is None:
+                return None
+            return Anchor(self.start.values, backwards=backwards, inclusive=True)
+        first, last = self.prepared.values(self.rows[0]), self.prepared.values(self.rows[-1])
+        # A whole page with one value in the lead: there may be many such pages.
+        tied = len(self.rows) == self.size and first[0] == last[0]
+        return Anchor(self.prepared.values(self.rows[index]), backwards=backwards, tied=tied)
 
     def cursor(self, index: int, backwards: bool) -> str | None:
         anchor = self.anchor(index, backwards=backwards)
@@ -253,23 +256,22 @@ def _read(
     statement for it.
     """
     backwards = anchor is not None and anchor.backwards
-    items, values = prepared.fetch(
+    items, rows = prepared.fetch(
         session, anchor, size + (1 if anchor is None else 2), backwards=backwards
     )
     beyond = False
     if anchor is not None:
-        if values and not anchor.inclusive and _same(values[0], anchor.values):
-            del items[0], values[0]
+        if rows and not anchor.inclusive and _same(prepared.values(rows[0]), anchor.values):
+            del items[0], rows[0]
             beyond = True
         else:
             beyond = _any_beyond(prepared, session, anchor)
     ahead = len(items) > size
-    del items[size:], values[size:]
+    del items[size:], rows[size:]
     if backwards:
         items.reverse()
-        values.reverse()
-    tied = len(values) == size and values[0][0] == values[-1][0]
-    edges = _Edges(prepared, values, anchor, tied)
+        rows.reverse()
+    edges = _Edges(prepared, rows, size, anchor)
     has_next, has_previous = (beyond, ahead) if backwards else (ahead, beyond)
     page: Page[Any] = Page(
         items, size=size, has_next=has_next, has_previous=has_previous, edge=edges.cursor
@@ -279,8 +281,8 @@ def _read(
 
 def _any_beyond(prepared: Prepared, session: Source, anchor: Anchor) -> bool:
     """Whether rows stand on the other side of an anchor, its own not counted."""
-    _, values = prepared.fetch(session, anchor, 2, backwards=not anchor.backwards)
-    return any(not _same(one, anchor.values) for one in values)
+    _, rows = prepared.fetch(session, anchor, 2, backwards=not anchor.backwards)
+    return any(not _same(prepared.values(row), anchor.values) for row in rows)
 
 
 def _same(one: Values, other: Values) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Integer, Select, bindparam
+from sqlalchemy.exc import DataError, StatementError
 
 from sa_perf.dialects.seeking import Seeking, seeking_for
-from sa_perf.errors import PaginationError
+from sa_perf.errors import InvalidCursor, PaginationError
 from sa_perf.pagination import payload
 from sa_perf.pagination.binding import binding_of
 from sa_perf.pagination.clauses import has_entities
@@ -84,44 +85,53 @@ class Prepared:
 
     def fetch(
         self, session: Source, anchor: Anchor | None, wanted: int, *, backwards: bool
-    ) -> tuple[list[Any], list[Values]]:
+    ) -> tuple[list[Any], list[Any]]:
         """Read rows from an anchor on, itself included, until there are as many as wanted.
 
         Returns:
-            items as the application gets them, and the sort values of each.
+            items as the application gets them, and as many raw rows, for `values`.
+
+        Raises:
+            InvalidCursor: the database cannot make anything of an unsigned cursor's values.
         """
         items: list[Any] = []
-        values: list[Values] = []
+        rows: list[Any] = []
         parameters: dict[str, object] = {}
         if anchor is not None:
             parameters = {parameter_name(at): one for at, one in enumerate(anchor.values)}
-        for statement in self._segments(anchor, backwards=backwards):
-            parameters[_LIMIT] = wanted - len(items)
-            result: Any = session.execute(statement, parameters)
-            if self._uniquing:
-                result = result.unique()
-            self._take(result, items, values)
-            if len(items) >= wanted:
-                break
-        return items, values
+        try:
+            for statement in self._segments(anchor, backwards=backwards):
+                parameters[_LIMIT] = wanted - len(items)
+                result: Any = session.execute(statement, parameters)
+                self._take(result.unique() if self._uniquing else result, items, rows)
+                if len(items) >= wanted:
+                    break
+        except (DataError, StatementError):
+            if anchor is None or self._signer.signed:
+                raise
+            raise InvalidCursor from None
+        return items, rows
 
-    def _take(self, result: Any, items: list[Any], values: list[Values]) -> None:  # noqa: ANN401
-        """Part the rows of a result into items and sort values."""
-        rows: Sequence[Any]
-        if self._hidden and self._width != 1:
-            frozen = result.freeze()
-            rows = frozen.data
-            if rows:
-                self._width = len(rows[0]) - self._hidden
-                visible = frozen().columns(*range(self._width))
-                items += visible.scalars() if self._width == 1 else visible.all()
+    def values(self, row: Any) -> Values:  # noqa: ANN401
+        """The sort values of a raw row."""
+        return tuple([row[at] for at in self._positions])
+
+    def _take(self, result: Any, items: list[Any], rows: list[Any]) -> None:  # noqa: ANN401
+        """Add the rows of a result, and what of them the application sees."""
+        if not self._hidden or self._width == 1:
+            found = result.all()
         else:
-            rows = result.all()
-            if rows:
-                self._width = len(rows[0]) - self._hidden
-                items += [row[0] for row in rows] if self._width == 1 else rows
-        positions = self._positions
-        values += [tuple([row[at] for at in positions]) for row in rows]
+            frozen = result.freeze()
+            found = frozen.data
+        if found and self._width is None:
+            self._width = len(found[0]) - self._hidden
+        if self._width == 1:
+            items += [row[0] for row in found]
+        elif not self._hidden:
+            items += found
+        elif found:
+            items += frozen().columns(*range(self._width or 0)).all()
+        rows += found
 
     def _segments(self, anchor: Anchor | None, *, backwards: bool) -> list[Select[Any]]:
         nulls = None if anchor is None else tuple(one is None for one in anchor.values)
