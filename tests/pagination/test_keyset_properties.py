@@ -65,7 +65,7 @@ def engine(shared_db: Any) -> Iterator[Engine]:
     METADATA.create_all(made)
     yield made
     METADATA.drop_all(made)
-    shared_db.close()
+    made.dispose()
 
 
 def _ordered(keys: list[tuple[str, bool, str | None]]) -> Any:

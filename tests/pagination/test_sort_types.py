@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -170,13 +169,6 @@ TYPES = [("everywhere", name) for name in EVERYWHERE] + [
 ]
 
 
-@pytest.fixture
-def database(shared_db: Any) -> Iterator[Any]:
-    """Each database, whose engines are closed after the test."""
-    yield shared_db
-    shared_db.close()
-
-
 def _filled(database: Any, type_: Any, values: list[Any]) -> tuple[Any, Table]:
     """A table in which each value stands thrice and NULL four times."""
     engine = database.engine()
@@ -200,12 +192,12 @@ def _filled(database: Any, type_: Any, values: list[Any]) -> tuple[Any, Table]:
 @pytest.mark.parametrize("descending", [False, True], ids=["up", "down"])
 @pytest.mark.parametrize(("where", "name"), TYPES, ids=[f"{a} {b}" for a, b in TYPES])
 def test_values_of_a_type_sort_pages(
-    database: Any, where: str, name: str, descending: bool
+    shared_db: Any, where: str, name: str, descending: bool
 ) -> None:
-    if where not in ("everywhere", database.backend):
+    if where not in ("everywhere", shared_db.backend):
         pytest.skip(f"a type of {where}")
     type_, values = (EVERYWHERE if where == "everywhere" else SOME[where])[name]
-    engine, table = _filled(database, type_, values)
+    engine, table = _filled(shared_db, type_, values)
     key = table.c.value.desc() if descending else table.c.value
     stmt = select(table.c.id, table.c.value).order_by(key, table.c.id)
     try:
@@ -222,6 +214,7 @@ def test_values_of_a_type_sort_pages(
             assert [row.id for page in back for row in page] == expected
     finally:
         table.drop(engine)
+        engine.dispose()
 
 
 def test_texts_that_stand_for_datetimes_are_taken_as_they_are(sqlite_database: Any) -> None:
