@@ -133,8 +133,9 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     """The thread may have been stopped in the middle, with the lock in its hand."""
-    global _lock, _thread, _wake
-    _lock, _wake, _thread = threading.Lock(), threading.Event(), None
+    global _lock, _resting, _thread, _wake
+    _lock, _thread = threading.Lock(), None
+    _resting, _wake = threading.Event(), threading.Event()
     for one in list(_kept):
         # First of all: a thread that took one of its old locks would wait for ever.
         one.after_fork()

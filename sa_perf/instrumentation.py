@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import weakref
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from sqlalchemy.engine import CreateEnginePlugin, Engine
 
@@ -40,13 +40,17 @@ if TYPE_CHECKING:
 __all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation"]
 
 Target: TypeAlias = "Engine | AsyncEngine | type[Engine]"
+T = TypeVar("T")
 
 #: sqlglot's reading of raw texts holds the interpreter, so it is rationed.
 _READING_SECONDS_A_TICK = 0.05
 _READING_SECONDS_A_SNAPSHOT = 0.5
 _SEVERITIES = ("critical", "warning", "info")
-_living: weakref.WeakSet[Instrumentation] = weakref.WeakSet()
+#: By identity. A WeakSet cannot be read while another thread adds to it; see `_alive`.
+_living: WeakValueDictionary[int, Instrumentation] = WeakValueDictionary()
 _everywhere: list[Instrumentation] = []
+#: Two threads that install on one engine at once are to get one instrumentation.
+_installing = threading.RLock()
 
 
 def install(engine: Target, **settings: SettingValue) -> Instrumentation:
@@ -72,9 +76,10 @@ def install(engine: Target, **settings: SettingValue) -> Instrumentation:
         >>> perf.uninstall()
     """
     wanted = Settings.load(settings)
-    existing = _installed(engine)
-    if existing is None or (settings and existing.everywhere and not isinstance(engine, type)):
-        return Instrumentation(engine, wanted)
+    with _installing:
+        existing = _installed(engine)
+        if existing is None or (settings and existing.everywhere and not isinstance(engine, type)):
+            return Instrumentation(engine, wanted)
     differing = existing.settings.differences(wanted) if settings else ()
     differing = tuple(name for name in differing if name in settings)
     if differing:
@@ -121,8 +126,9 @@ class SaPerfPlugin(CreateEnginePlugin):
 
     def engine_created(self, engine: Engine) -> None:
         """Install on the new engine; a plugin that is named twice installs once."""
-        if _post_on(engine.dialect) is None:
-            Instrumentation(engine, self._settings)
+        with _installing:
+            if _post_on(engine.dialect) is None:
+                Instrumentation(engine, self._settings)
 
 
 class Instrumentation:
@@ -145,7 +151,7 @@ class Instrumentation:
         self.statistics = Statistics(settings.max_fingerprints)
         self.slow_log = SlowLog(settings.slow_log_size, log=settings.log_slow)
         self._started_at = _utc_now()
-        self._posts: weakref.WeakSet[Post] = weakref.WeakSet()
+        self._posts: WeakValueDictionary[int, Post] = WeakValueDictionary()
         self._discovery: Everywhere | None = None
         self._lock = threading.RLock()
         self._write_failures = 0
@@ -159,7 +165,7 @@ class Instrumentation:
             _everywhere.append(self)
         else:
             self._adopt(_sync(engine))
-        _living.add(self)
+        _living[id(self)] = self
         housekeeping.keep(self)
 
     @property
@@ -203,11 +209,13 @@ class Instrumentation:
         """Forget everything recorded so far; plans are kept."""
         self.statistics.clear()
         self.slow_log.clear()
+        for post in _alive(self._posts):
+            post.recorder.connection_errors = 0
         self._started_at = _utc_now()
 
     def fold(self) -> None:
         """Bring the sums up to date with what has been recorded."""
-        for post in tuple(self._posts):
+        for post in _alive(self._posts):
             post.check_door()
         self.statistics.fold(wait=True)
 
@@ -217,7 +225,7 @@ class Instrumentation:
         Returns:
             Whether all of them were, within the time.
         """
-        return all([post.sampler.drain(timeout_seconds) for post in tuple(self._posts)])
+        return all([post.sampler.drain(timeout_seconds) for post in _alive(self._posts)])
 
     def uninstall(self) -> None:
         """Take every listener away; what was recorded can still be read."""
@@ -228,9 +236,9 @@ class Instrumentation:
             if self._discovery is not None:
                 self._discovery.close()
                 _everywhere.remove(self)
-            for post in tuple(self._posts):
+            for post in _alive(self._posts):
                 post.leave()
-            _living.discard(self)
+            _living.pop(id(self), None)
             housekeeping.forget(self)
 
     def write_snapshot(self) -> None:
@@ -256,6 +264,8 @@ class Instrumentation:
         """Begin anew in a child process; the parent keeps what was recorded."""
         self._lock = threading.RLock()
         self.statistics.lock = threading.Lock()
+        for post in _alive(self._posts):
+            post.after_fork()
         self.reset()
 
     def scope_ended(self, run: ScopeRun) -> None:
@@ -273,23 +283,34 @@ class Instrumentation:
                     return None
                 standing.leave()
             post = Post(engine, self, self.settings, self.statistics, self.slow_log, self.faults)
-            self._posts.add(post)
+            self._posts[id(post)] = post
             return post
 
     def _databases(self) -> tuple[Database, ...]:
-        readings = [post.database() for post in tuple(self._posts)]
-        by_label = {one.label: one for one in readings if one is not None}
+        from sa_perf.post import together
+
+        by_label: dict[str, Database] = {}
+        for post in _alive(self._posts):
+            one = post.database()
+            if one is not None:
+                known = by_label.get(one.label)
+                by_label[one.label] = one if known is None else together(known, one)
         return tuple(by_label[label] for label in sorted(by_label))
 
     def _plans(self) -> tuple[ExplainedStatement, ...]:
         """Explained statements under their public fingerprints, newest first."""
         plans = []
-        for post in tuple(self._posts):
+        for post in _alive(self._posts):
             for one in post.sampler.results():
                 public = self.statistics.public_fingerprint(post.label, one.fingerprint)
                 findings = tuple(replace(each, fingerprint=public) for each in one.findings)
                 plans.append(replace(one, fingerprint=public, findings=findings))
         return tuple(sorted(plans, key=lambda one: one.explained_at, reverse=True))
+
+
+def _alive(ones: WeakValueDictionary[int, T]) -> list[T]:
+    """Those that are not gone, as they are now; other threads may add meanwhile."""
+    return [one for reference in ones.valuerefs() if (one := reference()) is not None]
 
 
 def _post_on(dialect: Dialect) -> Post | None:
@@ -333,8 +354,17 @@ def _utc_now() -> datetime:
 
 
 def _scope_ended(run: ScopeRun) -> None:
-    for one in tuple(_living):
+    for one in _alive(_living):
         one.scope_ended(run)
 
 
 on_scope_end(_scope_ended)
+
+
+def _start_anew_in_child() -> None:
+    global _installing
+    _installing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew_in_child)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -12,7 +14,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.engine.interfaces import Dialect
 
 from sa_perf.dialects import dialect_for
-from sa_perf.plans.sampler import PlanSampler
+from sa_perf.plans.sampler import PlanSampler, SamplerHealth
 from sa_perf.queries.doors import AsyncDialectEvents, CursorEvents, DialectEvents, taken
 from sa_perf.queries.fingerprint import Fingerprinter
 from sa_perf.queries.recorder import Recorder, RecorderOptions
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from sa_perf.queries.statistics import Statistics
     from sa_perf.settings import Settings
 
-__all__ = ["Everywhere", "Post"]
+__all__ = ["Everywhere", "Post", "together"]
 
 
 class Post:
@@ -55,6 +57,7 @@ class Post:
     ) -> None:
         self.owner = owner
         self.label = _label(engine.url)
+        self._lock = threading.Lock()
         self._engine = weakref.ref(engine)
         self._dialect = weakref.ref(engine.dialect)
         self.sampler = PlanSampler(
@@ -100,19 +103,29 @@ class Post:
     def check_door(self) -> None:
         """Change to cursor events where somebody's listener hides statements from ours."""
         engine = self._engine()
-        if engine is not None and self.door.bypassed():
-            self.door.close()
-            self.door = CursorEvents(self.recorder, engine)
-            self.door.open()
+        if engine is None:
+            return
+        with self._lock:
+            if _stands(self, engine.dialect) and self.door.bypassed():
+                self.door.close()
+                self.door = CursorEvents(self.recorder, engine)
+                self.door.open()
 
     def leave(self) -> None:
         """Take everything away from the engine."""
         dialect = self._dialect()
-        if dialect is None or getattr(dialect, "_sa_perf", None) is not self:
+        if dialect is None:
             return
-        del dialect._sa_perf  # type: ignore[attr-defined]  # ours
-        self.door.close()
+        with self._lock:
+            if not _stands(self, dialect):
+                return
+            del dialect._sa_perf  # type: ignore[attr-defined]  # ours
+            self.door.close()
         self.sampler.close()
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: the lock may have been in another thread's hand."""
+        self._lock = threading.Lock()
 
     def _chosen_door(self, engine: Engine, capture: str) -> Door:
         if capture == "cursor_events" or (capture == "auto" and taken(engine.dialect)):
@@ -185,6 +198,24 @@ class Everywhere:
             return None
         mark_begun(connection.connection, dialect)
         return DialectEvents(post.recorder, dialect)
+
+
+def together(first: Database, second: Database) -> Database:
+    """One reading of two engines on the same database, e.g. a synchronous and an asynchronous."""
+    plans = first.plans or second.plans
+    if first.plans is not None and second.plans is not None:
+        counts = {
+            one.name: getattr(first.plans, one.name) + getattr(second.plans, one.name)
+            for one in fields(SamplerHealth)
+            if one.name != "alive"
+        }
+        plans = SamplerHealth(**counts, alive=first.plans.alive and second.plans.alive)
+    errors = first.connection_errors + second.connection_errors
+    return replace(first, connection_errors=errors, plans=plans)
+
+
+def _stands(post: Post, dialect: Dialect) -> bool:
+    return getattr(dialect, "_sa_perf", None) is post
 
 
 def _label(url: URL) -> str:

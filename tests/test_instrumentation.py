@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sqlite3
 import subprocess
 import sys
+import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import StringIO
 
@@ -14,7 +17,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy import Engine, create_engine, create_pool_from_url, engine_from_config, event, text
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 import sa_perf
@@ -46,7 +49,7 @@ def _uninstall_all() -> Iterator[None]:
     yield
     from sa_perf.instrumentation import _living
 
-    for perf in tuple(_living):
+    for perf in list(_living.values()):
         perf.uninstall()
 
 
@@ -329,6 +332,87 @@ def _answers(engine: Engine, dbapi_connection: object) -> bool:
         return False
 
 
+# Several threads
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads that take turns so often that what is not guarded breaks."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def at_once(*works: Callable[[], None]) -> None:
+    """Run each in a thread of its own, all from the same moment on; their errors are raised."""
+    together = threading.Barrier(len(works))
+
+    def run_one(work: Callable[[], None]) -> None:
+        together.wait()
+        work()
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        for future in [threads.submit(run_one, work) for work in works]:
+            future.result()
+
+
+def test_threads_that_install_at_once_get_the_same_instrumentation(hasty_threads) -> None:
+    for _ in range(20):
+        engine = create_engine("sqlite://")
+        found: list[Instrumentation] = []
+        at_once(
+            *[lambda e=engine, f=found: f.append(sa_perf.install(e, explain=False))] * 6,
+        )
+        assert len(set(found)) == 1
+        found[0].uninstall()
+
+
+def test_a_scope_may_end_while_others_install(hasty_threads) -> None:
+    def end_scopes() -> None:
+        for _ in range(200):
+            with sa_perf.scope("request"):
+                pass
+
+    def come_and_go() -> None:
+        for _ in range(50):
+            sa_perf.install(create_engine("sqlite://"), explain=False).uninstall()
+
+    standing_by = [sa_perf.install(create_engine("sqlite://"), explain=False) for _ in range(300)]
+    at_once(end_scopes, end_scopes, come_and_go)
+    (request,) = standing_by[0].snapshot().scopes
+    assert request.runs == 400
+
+
+def test_a_snapshot_may_be_taken_while_engines_are_adopted(hasty_threads) -> None:
+    perf = sa_perf.install(Engine, explain=False)
+    engines = [create_engine("sqlite://") for _ in range(300)]
+
+    def read() -> None:
+        for _ in range(300):
+            perf.fold()
+
+    def adopt() -> None:
+        for engine in engines:
+            run(engine)
+
+    at_once(read, read, adopt)
+    assert (calls(perf), perf.faults.count) == (300, 0)
+    for engine in engines:
+        engine.dispose()
+
+
+def test_a_door_is_not_changed_after_uninstalling() -> None:
+    engine = create_engine("sqlite://")
+    perf = sa_perf.install(engine, capture="dialect_events", explain=False)
+    event.listen(engine, "do_execute", lambda *_: None, insert=True)
+    (post,) = perf._posts.values()
+    perf.uninstall()
+    # As a thread does that was about to look.
+    post.check_door()
+    assert not engine._has_events
+
+
 # The snapshot
 
 
@@ -374,3 +458,23 @@ def test_uninstalling_from_all_engines_leaves_no_event_flag_behind() -> None:
     before = DefaultDialect()._has_events
     sa_perf.install(Engine).uninstall()
     assert DefaultDialect()._has_events == before
+
+
+def test_connections_that_failed_are_counted_for_each_engine_of_a_database(tmp_path) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise sqlite3.OperationalError
+
+    perf = sa_perf.install(Engine, explain=False)
+    engines = [create_engine(f"sqlite:///{tmp_path / 'shared.db'}") for _ in range(3)]
+    for failures, engine in enumerate(engines):
+        run(engine)
+        engine.dispose()
+        event.listen(engine, "do_connect", refuse)
+        for _ in range(failures):
+            with pytest.raises(OperationalError):
+                engine.connect()
+    (database,) = perf.snapshot().databases
+    assert database.connection_errors == 3
+    perf.reset()
+    (database,) = perf.snapshot().databases
+    assert database.connection_errors == 0

@@ -202,7 +202,7 @@ def test_a_record_of_a_write_names_the_rows_that_it_changed(all_slow, log) -> No
 
 def test_a_slow_statement_is_explained_without_rows_that_nobody_has_counted(all_slow) -> None:
     offered: list[tuple[str, int | None]] = []
-    (post,) = all_slow.perf._posts
+    (post,) = all_slow.perf._posts.values()
 
     def offer(*, statement: str, rows: int | None, **_others: object) -> bool:
         offered.append((statement[:6], rows))
