@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import Select, String, column, func, literal_column, select, table
+from sqlalchemy import Column, MetaData, Select, String, Table, func, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 
 from sa_perf.dialects import dialect_for
@@ -76,13 +76,13 @@ class _SQLite(RowEstimates):
         if name is None:
             return None
         schema = getattr(whole_table, "schema", None)
-        master = table("sqlite_master", column("name", String), schema=schema)
+        # As full tables: schema_translate_map holds for these alone.
+        master = Table("sqlite_master", MetaData(), Column("name", String), schema=schema)
         analyzed = select(master.c.name).where(master.c.name == "sqlite_stat1")
         if not execute(_unrecorded(analyzed)).all():
             return None
-        statistics = table(
-            "sqlite_stat1", column("tbl", String), column("stat", String), schema=schema
-        )
+        columns = (Column("tbl", String), Column("stat", String))
+        statistics = Table("sqlite_stat1", MetaData(), *columns, schema=schema)
         stats = select(statistics.c.stat).where(func.lower(statistics.c.tbl) == str(name).lower())
         counts = [str(row[0] or "").partition(" ")[0] for row in execute(_unrecorded(stats))]
         return max((float(one) for one in counts if one.isdigit()), default=None)
