@@ -1,4 +1,4 @@
-"""Every error that sa_perf raises; each is also the fitting builtin.
+"""Every error and warning of sa_perf; each is also the fitting builtin.
 
 A message says what happened, shows the offending value and says what to do. It never holds a
 password or a bind value.
@@ -17,6 +17,8 @@ __all__ = [
     "NotInstalled",
     "PaginationError",
     "SaPerfError",
+    "SaPerfWarning",
+    "UnindexedPageWarning",
     "UnsupportedDatabase",
 ]
 
@@ -81,6 +83,14 @@ class ExpiredCursor(InvalidCursor):
 
     def __init__(self, message: str = "the cursor has expired; begin again without one") -> None:
         super().__init__(message)
+
+
+class SaPerfWarning(UserWarning):
+    """Root of every warning that sa_perf gives."""
+
+
+class UnindexedPageWarning(SaPerfWarning):
+    """No index serves the order of a list's pages; the message holds the one that would."""
 
 
 class MissingExtra(SaPerfError, ModuleNotFoundError):

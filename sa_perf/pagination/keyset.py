@@ -20,13 +20,14 @@ from sa_perf.pagination.cursor import CursorSigner
 from sa_perf.pagination.page import Page
 from sa_perf.pagination.payload import Anchor
 from sa_perf.pagination.prepared import Prepared, Values
-from sa_perf.pagination.sessions import dialect_of, in_session
+from sa_perf.pagination.sessions import connection_of, dialect_of, in_session
 from sa_perf.pagination.wrapping import pageable
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 
     from sa_perf.pagination.sessions import AsyncSource, Source
+    from sa_perf.pagination.verify import IndexCheck
 
 __all__ = ["KeysetPager", "keyset"]
 
@@ -45,6 +46,7 @@ def keyset(
     scope: Sequence[object] = (),
     count: str = "none",
     unique: bool = False,
+    warn_unindexed: bool = False,
 ) -> KeysetPager[Any]:
     """Pages of a statement that take the same time at any depth.
 
@@ -68,6 +70,9 @@ def keyset(
             filters. Numbers, texts, dates, UUIDs, None.
         count: count all items too: ``"none"``, ``"exact"``, ``"capped"``, ``"estimated"``.
         unique: the ORDER BY tells every row from every other, though no key of a table says so.
+        warn_unindexed: give an `UnindexedPageWarning` where no index serves the order, once for
+            each order in a process; costs some EXPLAINs before the first page, see
+            `KeysetPager.verify`.
 
     Raises:
         PaginationError: the statement cannot be paged, or a number is out of range.
@@ -86,6 +91,7 @@ def keyset(
         scope=_checked_scope(scope),
         count=count,
         unique=unique,
+        warn_unindexed=warn_unindexed,
     )
 
 
@@ -100,6 +106,7 @@ class KeysetPager(Generic[T]):
         scope: what else a cursor is bound to.
         count: how to count all items.
         unique: the ORDER BY makes each row unique.
+        warn_unindexed: look for an index before the first page.
     """
 
     def __init__(
@@ -112,6 +119,7 @@ class KeysetPager(Generic[T]):
         scope: Sequence[object],
         count: str,
         unique: bool,
+        warn_unindexed: bool = False,
     ) -> None:
         self.stmt = pageable(stmt)
         self.size = _checked_size(size, max_size)
@@ -120,6 +128,7 @@ class KeysetPager(Generic[T]):
         self._scope = scope
         self._count = count
         self._unique = unique
+        self._warn_unindexed = warn_unindexed
         self._original = stmt
         self._prepared: dict[tuple[SQLAlchemyDialect, bool], Prepared] = {}
 
@@ -201,6 +210,31 @@ class KeysetPager(Generic[T]):
             if cursor is None:
                 return
 
+    def verify(self, session: Source) -> IndexCheck:
+        """Whether an index serves the pages, and if not, which would.
+
+        Explains the statements of the first page and of pages further on and backwards; reads one
+        page and looks up a row by the table's key. The transaction is left as it was. Where the
+        planner would rather sort, since a table has few rows, it is asked for a plan without.
+
+        Args:
+            session: a Session, scoped_session or Connection.
+
+        Raises:
+            ExplainError: the database gave no plan.
+            PaginationError: the statement cannot be paged.
+            UnsupportedDatabase: no way to ask this database for a plan is known.
+        """
+        from sa_perf.pagination.verify import check
+
+        _, orm = dialect_of(session, self.stmt)
+        connection = connection_of(session, self.stmt)
+        return check(self.stmt, connection, size=self.size, unique=self._unique, session=orm)
+
+    async def averify(self, session: AsyncSource) -> IndexCheck:
+        """`verify` on an AsyncSession, async_scoped_session or AsyncConnection."""
+        return await in_session(session, self.verify)
+
     def _for(self, session: Source) -> Prepared:
         dialect, orm = dialect_of(session, self.stmt)
         prepared = self._prepared.get((dialect, orm))
@@ -212,6 +246,10 @@ class KeysetPager(Generic[T]):
             if len(self._prepared) >= _MAX_DIALECTS:
                 self._prepared = {}
             self._prepared[dialect, orm] = prepared
+            if self._warn_unindexed:
+                from sa_perf.pagination.verify import warn_once
+
+                warn_once(prepared.order, lambda: self.verify(session))
         return prepared
 
 

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from sa_perf.pagination.sessions import Source
 
-__all__ = ["Prepared", "Values"]
+__all__ = ["LIMIT", "Prepared", "Values"]
 
 #: Values of a row's sort keys.
 Values: TypeAlias = tuple[object, ...]
 
-_LIMIT = "sa_perf_limit"
+#: Name of the bind parameter for the number of rows.
+LIMIT = "sa_perf_limit"
 
 
 class Prepared:
@@ -46,12 +47,14 @@ class Prepared:
         orm: bool,
         unique: bool,
     ) -> None:
-        self._seeking: Seeking = seeking_for(dialect)
-        self.keys = ordering_of(stmt, self._seeking, dialect, unique=unique)
+        self.seeking: Seeking = seeking_for(dialect)
+        self.keys = ordering_of(stmt, self.seeking, dialect, unique=unique)
         self._reversed = tuple(key.reversed() for key in self.keys)
         self._kinds = tuple(key.value.kind for key in self.keys)
         self._signer = signer
-        self._binding = _bound(binding_of(stmt, self.keys, dialect.name), scope)
+        #: The order in words that are alike for each pager of it.
+        self.order = binding_of(stmt, self.keys, dialect.name)
+        self._binding = _bound(self.order, scope)
         #: Joined eager loads give several rows an object.
         self._uniquing = orm and has_entities(stmt)
         self._having = bool(stmt._group_by_clauses)
@@ -101,7 +104,7 @@ class Prepared:
             parameters = {parameter_name(at): one for at, one in enumerate(anchor.values)}
         try:
             for statement in self._segments(anchor, backwards=backwards):
-                parameters[_LIMIT] = wanted - len(items)
+                parameters[LIMIT] = wanted - len(items)
                 result: Any = session.execute(statement, parameters)
                 self._take(result.unique() if self._uniquing else result, items, rows)
                 if len(items) >= wanted:
@@ -139,22 +142,29 @@ class Prepared:
         key = (backwards, nulls, tied)
         statements = self._statements.get(key)
         if statements is None:
-            keys = self._reversed if backwards else self.keys
-            if nulls is None:
-                segments = first_page(keys, self._seeking)
-            else:
-                segments = page_after(keys, nulls, self._seeking, tied=tied)
-            statements = [self._statement(segment) for segment in segments]
+            statements = [one for _, one in self.stretches(anchor, backwards=backwards)]
             self._statements[key] = statements
         return statements
+
+    def stretches(
+        self, anchor: Anchor | None, *, backwards: bool
+    ) -> list[tuple[Segment, Select[Any]]]:
+        """The statements that a page from an anchor on may need, with what each stands for."""
+        keys = self._reversed if backwards else self.keys
+        if anchor is None:
+            segments = first_page(keys, self.seeking)
+        else:
+            nulls = tuple(one is None for one in anchor.values)
+            segments = page_after(keys, nulls, self.seeking, tied=anchor.tied)
+        return [(segment, self._statement(segment)) for segment in segments]
 
     def _statement(self, segment: Segment) -> Select[Any]:
         stmt = self._base
         if segment.conditions:
             stmt = (stmt.having if self._having else stmt.where)(*segment.conditions)
         if segment.keys:
-            stmt = stmt.order_by(*order_by(segment.keys, self._seeking))
-        return stmt.limit(bindparam(_LIMIT, type_=Integer))
+            stmt = stmt.order_by(*order_by(segment.keys, self.seeking))
+        return stmt.limit(bindparam(LIMIT, type_=Integer))
 
 
 def _with_values(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Source: TypeAlias = Session | scoped_session[Any] | Connection
     AsyncSource: TypeAlias = AsyncSession | async_scoped_session[Any] | AsyncConnection
 
-__all__ = ["AsyncSource", "Source", "dialect_of", "in_session"]
+__all__ = ["AsyncSource", "Source", "connection_of", "dialect_of", "in_session"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,15 @@ def dialect_of(source: Source, stmt: Select[Any]) -> tuple[Dialect, bool]:
     entity = next((one["entity"] for one in stmt.column_descriptions if one.get("entity")), None)
     bind = find(entity, clause=stmt) if entity is not None else find(clause=stmt)
     return bind.dialect, True
+
+
+def connection_of(source: Source, stmt: Select[Any]) -> Connection:
+    """The connection on which a session would run a statement, within its transaction."""
+    if isinstance(source, Connection):
+        return source
+    entity = next((one["entity"] for one in stmt.column_descriptions if one.get("entity")), None)
+    arguments = {"clause": stmt} if entity is None else {"clause": stmt, "mapper": entity}
+    return source.connection(bind_arguments=arguments)
 
 
 async def in_session(source: AsyncSource, function: Callable[[Any], T]) -> T:
