@@ -122,11 +122,12 @@ def sort_clauses(stmt: Any) -> Sequence[Any]:  # noqa: ANN401  # Select or Compo
 
 
 def has_entities(stmt: Select[Any]) -> bool:
-    """Whether a session would give mapped objects for it, or bundles of them."""
-    return any(
-        "parententity" in getattr(one, "_annotations", ()) and not isinstance(one, ColumnElement)
-        for one in stmt._raw_columns
-    )
+    """Whether a session would give mapped objects for it, or bundles of columns."""
+    for one in stmt._raw_columns:
+        notes = getattr(one, "_annotations", {})
+        if "bundle" in notes or ("parententity" in notes and not isinstance(one, ColumnElement)):
+            return True
+    return False
 
 
 def is_windowed(expression: Any) -> bool:  # noqa: ANN401  # any element of a statement

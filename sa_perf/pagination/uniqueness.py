@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import ColumnElement, FromClause, Index, Join, Select, UniqueConstraint
+from sqlalchemy.orm import LoaderCriteriaOption, lazyload
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BindParameter, BooleanClauseList, ColumnClause, Label
 from sqlalchemy.sql.selectable import (
@@ -35,12 +36,16 @@ _EQUALITIES = (operators.eq, operators.is_not_distinct_from)
 
 
 def bare(stmt: Select[Any]) -> Select[Any]:
-    """The statement without loader options: eager joins are no FROMs of its own."""
-    if not stmt._with_options:
-        return stmt
+    """The statement without eager loads: their joins are no FROMs of its own.
+
+    Options that choose rows (``with_loader_criteria``) stay. It gives the same rows.
+    """
     copy = stmt._generate()
-    copy._with_options = ()
-    return copy
+    copy._with_options = tuple(
+        option for option in stmt._with_options if isinstance(option, LoaderCriteriaOption)
+    )
+    # Relationships may be lazy="joined" by themselves.
+    return copy.options(lazyload("*")) if "orm" in stmt._propagate_attrs.values() else copy
 
 
 def _roots(stmt: Select[Any]) -> Sequence[FromClause]:

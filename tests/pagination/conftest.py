@@ -39,12 +39,30 @@ class Article(Base):
     author: Mapped[Author] = relationship(back_populates="articles")
 
 
+class Shelf(Base):
+    """Always loaded with its labels, by a join that no statement asks for."""
+
+    __tablename__ = "shelf"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    room: Mapped[int]
+    labels: Mapped[list[Label]] = relationship(lazy="joined")
+
+
+class Label(Base):
+    """Two of each shelf."""
+
+    __tablename__ = "label"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shelf_id: Mapped[int] = mapped_column(ForeignKey("shelf.id"))
+
+
 class Shop:
     """The models and an engine with their tables."""
 
     Base = Base
     Author = Author
     Article = Article
+    Shelf = Shelf
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -76,6 +94,7 @@ def fill(engine: Engine) -> None:
             count = chance.randint(0, 3)
             author.articles = [Article(stars=chance.choice([None, 1, 2])) for _ in range(count)]
             session.add(author)
+        session.add_all([Shelf(room=at % 3, labels=[Label(), Label()]) for at in range(20)])
         session.commit()
 
 

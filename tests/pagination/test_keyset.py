@@ -19,7 +19,7 @@ from sqlalchemy import (
     union,
     union_all,
 )
-from sqlalchemy.orm import aliased, joinedload, selectinload
+from sqlalchemy.orm import Bundle, aliased, joinedload, selectinload
 
 from sa_perf.errors import InvalidCursor, PaginationError
 from sa_perf.pagination import CursorSigner, keyset
@@ -216,6 +216,21 @@ def test_eager_loads_change_no_page(filled: Any, name: str) -> None:
         found = [author for page in pages for author in page]
         assert len(found) == len(set(found)) == 60
         assert not any("articles" in inspect(author).unloaded for author in found)
+
+
+def test_an_eager_join_of_the_mapping_changes_no_page(filled: Any, source: Any) -> None:
+    shelf = filled.Shelf
+    pages = _forwards(keyset(select(shelf).order_by(shelf.room), size=7, signer=SIGNER), source)
+    found = [item.id for page in pages for item in page]
+    assert sorted(found) == list(range(1, 21))
+
+
+def test_a_bundle_comes_as_itself(filled: Any) -> None:
+    author = filled.Author
+    stmt = select(Bundle("named", author.id, author.name)).order_by(author.name)
+    with filled.session() as session:
+        pages = _forwards(keyset(stmt, size=7, signer=SIGNER), session)
+        assert sorted(item.id for page in pages for item in page) == list(range(1, 61))
 
 
 def test_one_entity_comes_as_itself_and_several_columns_as_rows(filled: Any) -> None:
