@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from sa_perf.pagination.cursor import CursorSigner
 from sa_perf.pagination.keyset import KeysetPager, keyset
+from sa_perf.pagination.model import PaginatedModel
+from sa_perf.pagination.offset import OffsetPager, offset
+from sa_perf.pagination.offset_page import OffsetPage
 from sa_perf.pagination.page import Page
+from sa_perf.pagination.select import PaginatedQuery, PaginationMixin, Select, select
 
-__all__ = ["CursorSigner", "KeysetPager", "Page", "keyset"]
+__all__ = [
+    "CursorSigner",
+    "KeysetPager",
+    "OffsetPage",
+    "OffsetPager",
+    "Page",
+    "PaginatedModel",
+    "PaginatedQuery",
+    "PaginationMixin",
+    "Select",
+    "keyset",
+    "offset",
+    "select",
+]

@@ -32,17 +32,17 @@ from sa_perf.pagination.wrapping import pageable
 
 if TYPE_CHECKING:
     from sqlalchemy import CompoundSelect, Row, TextualSelect
-    from sqlalchemy.util.typing import TypeVarTuple, Unpack
 
     from sa_perf.pagination.counting import How
+    from sa_perf.pagination.select_types import Unpack as Spread
+    from sa_perf.pagination.select_types import te
     from sa_perf.pagination.sessions import AsyncSource, Source
 
-    Ts = TypeVarTuple("Ts")
+    Ts = te.TypeVarTuple("Ts")
 
 __all__ = ["OffsetPager", "offset"]
 
 T = TypeVar("T")
-Selected = TypeVar("Selected", bound="tuple[Any, ...]")
 
 #: Rows before a page from which on its keys are found first. Measured with rows of 200 bytes:
 #: sooner the join costs SQLite and PostgreSQL more than it saves, later MariaDB sorts whole rows.
@@ -50,44 +50,19 @@ DEEP_ROWS = 2_000
 _MAX_OFFSET = 2**63 - 1
 
 
-# SQLAlchemy 2.0 says Select[tuple[A, B]] where 2.1 says Select[A, B]: a form for one thing and one
-# for several, of each. Whichever version is installed, the forms of the other match nothing.
-
-
 # fmt: off
 @overload
-def offset(  # type: ignore[overload-overlap]  # with a Select of one column of tuples
-    stmt: Select[tuple[T]], *, size: int = ..., max_size: int = ..., max_page: int | None = ...,
-    count: How = ..., unique: bool = ..., deferred_join: bool = ...,
+def offset(  # type: ignore[overload-overlap, unused-ignore]  # one thing is the narrower
+    stmt: Select[Spread[tuple[T]]] | CompoundSelect[Spread[tuple[T]]],
+    *, size: int = ..., max_size: int = ..., max_page: int | None = ..., count: How = ...,
+    unique: bool = ..., deferred_join: bool = ...,
 ) -> OffsetPager[T]: ...
-
-
 @overload
-def offset(
-    stmt: Select[Selected], *, size: int = ..., max_size: int = ..., max_page: int | None = ...,
-    count: How = ..., unique: bool = ..., deferred_join: bool = ...,
-) -> OffsetPager[Row[Selected]]: ...
-
-
-@overload
-def offset(
-    stmt: Select[T], *, size: int = ..., max_size: int = ..., max_page: int | None = ...,
-    count: How = ..., unique: bool = ..., deferred_join: bool = ...,
-) -> OffsetPager[T]: ...
-
-
-@overload
-def offset(  # type: ignore[overload-cannot-match]  # it does, Select[T] is of one thing
-    stmt: Select[Unpack[Ts]], *, size: int = ..., max_size: int = ..., max_page: int | None = ...,
-    count: How = ..., unique: bool = ..., deferred_join: bool = ...,
-) -> OffsetPager[Row[Unpack[Ts]]]: ...
-
-
-@overload
-def offset(
-    stmt: CompoundSelect[Any] | TextualSelect, *, size: int = ..., max_size: int = ...,
-    max_page: int | None = ..., count: How = ..., unique: bool = ..., deferred_join: bool = ...,
-) -> OffsetPager[Row[Any]]: ...
+def offset(  # type: ignore[overload-cannot-match, unused-ignore]  # with several things it does
+    stmt: Select[Spread[tuple[te.Unpack[Ts]]]] | CompoundSelect[Spread[tuple[te.Unpack[Ts]]]],
+    *, size: int = ..., max_size: int = ..., max_page: int | None = ..., count: How = ...,
+    unique: bool = ..., deferred_join: bool = ...,
+) -> OffsetPager[Row[Spread[tuple[te.Unpack[Ts]]]]]: ...
 # fmt: on
 
 
