@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sa_perf.finding import Finding
 
 if TYPE_CHECKING:
+    from sa_perf.demo.paging import PageTimes
     from sa_perf.demo.workload import Answer
     from sa_perf.snapshot import Snapshot
 
@@ -141,6 +142,7 @@ class Report:
         all_explained: every slow statement was explained in time.
         indexes: created on the findings' word.
         comparisons: fastest gain first.
+        paging: the first and the deepest page, by each method.
         total_seconds: of the whole run.
         directory: of the database where it was kept, else None.
         snapshot: path of the written snapshot, else None.
@@ -158,6 +160,7 @@ class Report:
     all_explained: bool
     indexes: tuple[AppliedIndex, ...]
     comparisons: tuple[Comparison, ...]
+    paging: tuple[PageTimes, ...]
     total_seconds: float
     directory: str | None = None
     snapshot: str | None = None

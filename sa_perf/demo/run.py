@@ -19,6 +19,7 @@ from sqlalchemy import Engine, create_engine
 
 import sa_perf
 from sa_perf.demo.data import ROWS, fill
+from sa_perf.demo.paging import time_pages
 from sa_perf.demo.report import (
     AppliedIndex,
     Comparison,
@@ -131,6 +132,7 @@ def _run(
         all_explained=first.explained,
         indexes=indexes,
         comparisons=comparisons,
+        paging=time_pages(unmeasured),
         total_seconds=time.perf_counter() - began,
         directory=str(path.parent) if options.keep else None,
         snapshot=str(options.snapshot) if options.snapshot else None,

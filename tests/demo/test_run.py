@@ -55,6 +55,16 @@ def test_all_rows_of_january_were_loaded(report: Report) -> None:
     assert report.database_bytes > 1_000_000
 
 
+def test_deepest_page_is_told_by_both_methods(report: Report) -> None:
+    assert [times.method for times in report.paging] == ["keyset", "offset"]
+    text = printed(report)
+    assert "Page 541" in text
+    assert "different rows" not in text
+    assert "different rows" in printed(
+        replace(report, paging=tuple(replace(one, same_rows=False) for one in report.paging))
+    )
+
+
 def test_repeated_lazy_load_is_told_by_scope_and_statement(report: Report) -> None:
     worst = report.repeated[0]
 

@@ -28,6 +28,7 @@ def parts(report: Report) -> Iterator[RenderableType]:
     yield from _findings(report)
     yield from _indexes(report)
     yield from _comparisons(report)
+    yield from _paging(report)
     yield from _closing(report)
 
 
@@ -111,6 +112,26 @@ def _comparisons(report: Report) -> Iterator[RenderableType]:
         )
     yield table
     yield _indented("Before and After are medians of a whole request, Python included.", 2)
+
+
+def _paging(report: Report) -> Iterator[RenderableType]:
+    if not report.paging:
+        return
+    one = report.paging[0]
+    yield tables.section(f"Pages of {one.size} flights, first and deepest")
+    what = "Method"
+    deep = f"Page {one.deep_page:,}"
+    table = tables.bare_table(what, "Page 1", deep, "Ratio", left=(what,))
+    for times in report.paging:
+        table.add_row(
+            times.method,
+            duration(times.first_seconds),
+            duration(times.deep_seconds),
+            f"{times.deep_seconds / times.first_seconds:.1f} x",
+        )
+    yield table
+    if not one.same_rows:
+        yield _indented("The two methods gave different rows: please report this.", 2)
 
 
 def _changes(comparison: Comparison) -> Iterator[str]:
