@@ -204,10 +204,10 @@ def _expanded(places: Sequence[_Place]) -> Condition:
 
 def _expanded_from(places: Sequence[_Place], behind: Condition) -> Condition:
     place, rest = places[0], places[1:]
-    same = place.same()
-    if not rest:
-        return or_(behind, same)
-    return or_(behind, and_(same, _expanded_from(rest, _behind(rest[0]))))
+    if rest:
+        return or_(behind, and_(place.same(), _expanded_from(rest, _behind(rest[0]))))
+    # One range instead of two, where the last key's value is one.
+    return or_(behind, place.same() if place.is_null else place.not_before())
 
 
 def _behind(place: _Place) -> Condition:

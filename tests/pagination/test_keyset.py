@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
+from string import ascii_letters
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from sqlalchemy import (
     case,
     cast,
     desc,
+    event,
     func,
     inspect,
     literal_column,
@@ -304,6 +307,34 @@ def test_a_cursor_of_another_order_filter_or_scope_is_refused(filled: Any) -> No
                 pager.page(session, cursor)
         same = keyset(select(author).order_by("name"), signer=SIGNER, scope=("a",))
         assert len(same.page(session, cursor, size=3)) == 3
+
+
+def test_a_forged_cursor_reaches_no_database(filled: Any) -> None:
+    pager = keyset(select(filled.Author).order_by("name"), size=3, signer=SIGNER)
+    chance = random.Random(7)
+    with filled.session() as session:
+        good = pager.page(session).next_cursor or ""
+        statements: list[str] = []
+
+        def note(*arguments: Any) -> None:
+            statements.append(arguments[2])
+
+        event.listen(filled.engine, "before_cursor_execute", note)
+        try:
+            for _ in range(500):
+                place = chance.randrange(len(good))
+                other = chance.choice([c for c in ascii_letters + "-_.~%\0é" if c != good[place]])
+                forged = chance.choice(
+                    [good[:place], good[:place] + other + good[place + 1 :], good + other, other]
+                )
+                with pytest.raises(InvalidCursor):
+                    pager.page(session, forged)
+            for wrong in ("", b"bytes", 7, good * 50):
+                with pytest.raises(InvalidCursor):
+                    pager.page(session, wrong)
+        finally:
+            event.remove(filled.engine, "before_cursor_execute", note)
+        assert statements == []
 
 
 @pytest.mark.parametrize("size", [0, -1, 201, True, "7", 1.5])
