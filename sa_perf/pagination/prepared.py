@@ -13,7 +13,7 @@ from sa_perf.dialects.seeking import Seeking, seeking_for
 from sa_perf.errors import InvalidCursor, PaginationError
 from sa_perf.pagination import payload
 from sa_perf.pagination.binding import binding_of
-from sa_perf.pagination.clauses import has_entities
+from sa_perf.pagination.clauses import has_entities, unlabelled
 from sa_perf.pagination.cursor import CursorSigner
 from sa_perf.pagination.ordering import SortKey, ordering_of
 from sa_perf.pagination.payload import Anchor
@@ -57,7 +57,7 @@ class Prepared:
         self._binding = _bound(self.order, scope)
         #: Joined eager loads give several rows an object.
         self._uniquing = orm and has_entities(stmt)
-        self._having = bool(stmt._group_by_clauses)
+        self._having = _needs_having(stmt, self.keys)
         self._base, self._positions, self._hidden = _with_values(
             stmt if orm else bare(stmt), self.keys
         )
@@ -165,6 +165,14 @@ class Prepared:
         if segment.keys:
             stmt = stmt.order_by(*order_by(segment.keys, self.seeking))
         return stmt.limit(bindparam(LIMIT, type_=Integer))
+
+
+def _needs_having(stmt: Select[Any], keys: Sequence[SortKey]) -> bool:
+    """Whether a condition on the keys can only be asked of groups: WHERE would read fewer rows."""
+    groups = [unlabelled(one) for one in stmt._group_by_clauses]
+    return bool(groups) and not all(
+        any(key.expression.compare(group) for group in groups) for key in keys
+    )
 
 
 def _with_values(

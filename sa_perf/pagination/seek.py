@@ -9,7 +9,7 @@ see docs/explanation/pagination.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import ColumnElement, and_, false, or_, tuple_
@@ -121,8 +121,9 @@ def _all(
     lead = keys[0]
     if not lead.nullable or lead.nulls_first == (lead.descending == seeking.nulls_largest):
         return [Segment(conditions, keys)]
-    values = [Segment((*conditions, lead.expression.is_not(None)), keys)]
+    values = [Segment((*conditions, lead.expression.is_not(None)), _led(keys))]
     nulls = _all(keys[1:], (*conditions, lead.expression.is_(None)), seeking)
+    nulls = _behind_nulls(lead, nulls)
     return [*nulls, *values] if lead.nulls_first else [*values, *nulls]
 
 
@@ -140,17 +141,37 @@ def _after(
     column = lead.key.expression
     if lead.is_null:
         segments = _after(rest, (*conditions, column.is_(None)), seeking, tied=False)
+        segments = _behind_nulls(lead.key, segments)
         if lead.key.nulls_first:
-            segments.append(Segment((*conditions, column.is_not(None)), keys))
+            segments.append(Segment((*conditions, column.is_not(None)), _led(keys)))
         return segments
     if _equality_first(lead, rest, seeking, tied=tied):
         segments = _after(rest, (*conditions, lead.same()), seeking, tied=False)
-        segments.append(Segment((*conditions, lead.behind()), keys))
+        segments.append(Segment((*conditions, lead.behind()), _led(keys)))
     else:
-        segments = [Segment((*conditions, _range(places, seeking)), keys)]
+        segments = [Segment((*conditions, _range(places, seeking)), _led(keys))]
     if lead.key.nullable and not lead.key.nulls_first:
-        segments += _all(keys[1:], (*conditions, column.is_(None)), seeking)
+        nulls = _all(keys[1:], (*conditions, column.is_(None)), seeking)
+        segments += _behind_nulls(lead.key, nulls)
     return segments
+
+
+def _led(keys: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
+    """The keys of a stretch in which the first one is not NULL.
+
+    Where NULLs would stand is not said then: an index in its usual order serves it.
+    """
+    return (replace(keys[0], nullable=False), *keys[1:])
+
+
+def _behind_nulls(lead: SortKey, segments: Sequence[Segment]) -> list[Segment]:
+    """The stretches of one NULL, sorted by it too.
+
+    PostgreSQL knows a key to be constant where it equals something, not where it is NULL, and would
+    not see that an index on all keys has the others in order.
+    """
+    first = replace(lead, nullable=False)
+    return [Segment(one.conditions, (first, *one.keys)) for one in segments]
 
 
 def _equality_first(lead: _Place, rest: Sequence[_Place], seeking: Seeking, *, tied: bool) -> bool:
