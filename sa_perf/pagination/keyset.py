@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from uuid import UUID
 
 from sqlalchemy import Select
@@ -24,10 +24,16 @@ from sa_perf.pagination.sessions import connection_of, dialect_of, in_session
 from sa_perf.pagination.wrapping import pageable
 
 if TYPE_CHECKING:
+    from sqlalchemy import CompoundSelect, Row
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 
+    from sa_perf.pagination.counting import How
+    from sa_perf.pagination.select_types import Unpack as Spread
+    from sa_perf.pagination.select_types import te
     from sa_perf.pagination.sessions import AsyncSource, Source
     from sa_perf.pagination.verify import IndexCheck
+
+    Ts = te.TypeVarTuple("Ts")
 
 __all__ = ["KeysetPager", "keyset"]
 
@@ -37,14 +43,30 @@ _MAX_DIALECTS = 32
 _SCOPE = (str, int, float, bytes, Decimal, date, time, timedelta, UUID)
 
 
+# fmt: off
+@overload
+def keyset(  # type: ignore[overload-overlap, unused-ignore]  # one thing is the narrower
+    stmt: Select[Spread[tuple[T]]] | CompoundSelect[Spread[tuple[T]]],
+    *, size: int = ..., max_size: int = ..., signer: CursorSigner | str | None = ...,
+    scope: Sequence[object] = ..., count: How = ..., unique: bool = ..., warn_unindexed: bool = ...,
+) -> KeysetPager[T]: ...
+@overload
+def keyset(  # type: ignore[overload-cannot-match, unused-ignore]  # with several things it does
+    stmt: Select[Spread[tuple[te.Unpack[Ts]]]] | CompoundSelect[Spread[tuple[te.Unpack[Ts]]]],
+    *, size: int = ..., max_size: int = ..., signer: CursorSigner | str | None = ...,
+    scope: Sequence[object] = ..., count: How = ..., unique: bool = ..., warn_unindexed: bool = ...,
+) -> KeysetPager[Row[Spread[tuple[te.Unpack[Ts]]]]]: ...
+# fmt: on
+
+
 def keyset(
-    stmt: Select[Any],
+    stmt: Any,
     *,
     size: int = 50,
     max_size: int = 200,
     signer: CursorSigner | str | None = None,
     scope: Sequence[object] = (),
-    count: str = "none",
+    count: Any = "none",
     unique: bool = False,
     warn_unindexed: bool = False,
 ) -> KeysetPager[Any]:

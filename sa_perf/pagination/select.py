@@ -61,6 +61,7 @@ class KeysetOptions(TypedDict, total=False):
     scope: Sequence[object]
     count: How
     unique: bool
+    warn_unindexed: bool
 
 
 class OffsetOptions(TypedDict, total=False):
@@ -120,8 +121,9 @@ class PaginationMixin:
             session: a Session, scoped_session or Connection.
             cursor: ``next_cursor`` or ``previous_cursor`` of another page; None for the first.
             before: read backwards from this cursor, whatever direction it was made for.
-            **options: ``size``, ``max_size``, ``signer``, ``scope``, ``count`` and ``unique`` of
-                `sa_perf.pagination.keyset`, the same for each page but for the size.
+            **options: ``size``, ``max_size``, ``signer``, ``scope``, ``count``, ``unique`` and
+                ``warn_unindexed`` of `sa_perf.pagination.keyset`, the same for each page but for
+                the size.
 
         Raises:
             InvalidCursor: the cursor was not made for this list by this signer; no statement ran.
