@@ -85,7 +85,7 @@ class _SQLite(RowEstimates):
         statistics = Table("sqlite_stat1", MetaData(), *columns, schema=schema)
         stats = select(statistics.c.stat).where(func.lower(statistics.c.tbl) == str(name).lower())
         counts = [str(row[0] or "").partition(" ")[0] for row in execute(_unrecorded(stats))]
-        return max((float(one) for one in counts if one.isdigit()), default=None)
+        return max((float(one) for one in counts if one.isdecimal()), default=None)
 
 
 class _Explaining(RowEstimates):

@@ -125,7 +125,7 @@ def _rows(
             f"SELECT stat FROM {place}.sqlite_stat1 WHERE tbl = ?",  # noqa: S608 -- quoted names
             (table,),
         )
-        counts = [int(str(row[0]).split()[0]) for row in rows if str(row[0])[:1].isdigit()]
+        counts = [int(str(row[0]).split()[0]) for row in rows if str(row[0])[:1].isdecimal()]
         if counts:
             return float(max(counts))
     name = f"{place}.{_quoted(table)}"

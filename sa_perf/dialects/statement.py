@@ -253,7 +253,7 @@ def _key_of(text: str, position: int) -> str | int:
         return position
     name = text.strip("%()?:$")
     name = name[:-2] if text.startswith("%(") else name
-    return int(name) - 1 if name.isdigit() and not text.startswith("%") else name
+    return int(name) - 1 if name.isdecimal() and not text.startswith("%") else name
 
 
 def _redacted(match: re.Match[str]) -> str:
