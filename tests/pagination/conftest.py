@@ -98,13 +98,14 @@ def fill(engine: Engine) -> None:
         session.commit()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def filled(shared_db) -> Iterator[Shop]:
     """The shop on each database in turn, for tests that only read."""
     engine = shared_db.engine()
     fill(engine)
     yield Shop(engine)
     Base.metadata.drop_all(engine)
+    engine.dispose()
 
 
 @pytest.fixture

@@ -82,6 +82,10 @@ IMPOSSIBLE: dict[str, tuple[Make, str]] = {
 }
 
 
+# What a planner makes of a statement does not depend on Python or SQLAlchemy.
+pytestmark = pytest.mark.exhaustive
+
+
 @pytest.fixture
 def empty(shop) -> Any:
     """The shop without rows, which a test may change."""
@@ -200,17 +204,16 @@ def test_rows_that_share_the_first_value_count_as_sorted(shop, db) -> None:
     )
 
 
-def test_a_seek_that_the_database_tests_after_grouping_is_no_seek(shop, db) -> None:
+def test_an_order_by_groups_is_sought_before_grouping(shop, db) -> None:
     name = shop.Author.name
     pager = _pager(select(name).group_by(name).order_by(name))
     with shop.session() as session:
         session.execute(text("CREATE INDEX ix_author_name ON author (name)"))
         found = pager.verify(session)
     assert found.pages[0].verdict == "index"
-    if db.backend == "mariadb":
-        assert {page.verdict for page in found.pages[1:]} == {"none"}
-    else:
-        assert found.served
+    # MariaDB uses the index forwards only, of so few rows.
+    sought = {page.verdict for page in found.pages[1:]}
+    assert "index" in sought if db.backend == "mariadb" else found.served
 
 
 def test_of_a_big_table_the_planners_own_choice_counts(db) -> None:
