@@ -1,4 +1,4 @@
-"""The first and the deepest page of all flights, by keyset and by offset."""
+"""The first and the deepest page of flights, by keyset and offset."""
 
 from __future__ import annotations
 
