@@ -112,6 +112,7 @@ def engine(shared_db) -> Iterator[Engine]:
         connection.execute(text(f"{word} counted_number")).close()
     yield engine
     Base.metadata.drop_all(engine)
+    engine.dispose()
 
 
 @pytest.fixture

@@ -301,6 +301,7 @@ def shelves(shared_db) -> Iterator[Engine]:
         connection.execute(insert(Volume.__table__), volumes)
     yield engine
     Base.metadata.drop_all(engine)
+    engine.dispose()
 
 
 MAPPED: dict[str, tuple[Any, bool]] = {
