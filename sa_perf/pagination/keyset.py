@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import Select
 
 from sa_perf.errors import PaginationError
+from sa_perf.pagination.counting import How, checked_how, count
 from sa_perf.pagination.cursor import CursorSigner
 from sa_perf.pagination.page import Page
 from sa_perf.pagination.payload import Anchor
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from sqlalchemy import CompoundSelect, Row
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 
-    from sa_perf.pagination.counting import How
     from sa_perf.pagination.select_types import Unpack as Spread
     from sa_perf.pagination.select_types import te
     from sa_perf.pagination.sessions import AsyncSource, Source
@@ -139,7 +139,7 @@ class KeysetPager(Generic[T]):
         max_size: int,
         signer: CursorSigner | None,
         scope: Sequence[object],
-        count: str,
+        count: How,
         unique: bool,
         warn_unindexed: bool = False,
     ) -> None:
@@ -148,7 +148,7 @@ class KeysetPager(Generic[T]):
         self.max_size = max_size
         self._signer = signer
         self._scope = scope
-        self._count = count
+        self._count = checked_how(count)
         self._unique = unique
         self._warn_unindexed = warn_unindexed
         self._original = stmt
@@ -183,8 +183,6 @@ class KeysetPager(Generic[T]):
         anchor = prepared.anchor(cursor, before)
         page, _ = _read(prepared, session, anchor, wanted)
         if self._count != "none":
-            from sa_perf.pagination.counting import count
-
             page.total = count(session, self._original, self._count)
         return page
 

@@ -209,7 +209,9 @@ class OffsetPager(Generic[T]):
         if result._unique_filter_state is not None:
             self._require_objects_once()
             result = result.unique()
-        return list(result.scalars() if len(result.keys()) == 1 else result)
+        found = result.all()
+        # The result's keys do not tell: an alias of a class has none.
+        return [row[0] for row in found] if found and len(found[0]) == 1 else found
 
     def _total(self, session: Source, skip: int, seen: int, *, more: bool) -> Count | None:
         if self._how == "none":

@@ -315,15 +315,8 @@ class PaginatedQuery(PaginationMixin, Query[T]):
 
 
 def _statement(stmt: Any) -> Any:  # noqa: ANN401  # a statement of any kind
-    """What a pager takes: of a Query the Select that it stands for.
-
-    ``yield_per`` is taken off, since a page is read whole.
-    """
-    if isinstance(stmt, Query):
-        return _statement_of(stmt)
-    if isinstance(stmt, sqlalchemy.Select) and stmt.get_execution_options().get("yield_per"):
-        return stmt.execution_options(yield_per=None)
-    return stmt
+    """What a pager takes: of a Query the Select that it stands for."""
+    return _statement_of(stmt) if isinstance(stmt, Query) else stmt
 
 
 def _statement_of(query: Query[Any]) -> Any:  # noqa: ANN401  # a FromStatement too, to be refused

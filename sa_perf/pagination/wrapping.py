@@ -33,6 +33,8 @@ _PREFIX = "sa_perf_inner_"
 def pageable(stmt: object) -> Select[Any]:
     """The statement itself, or one that gives the same rows in the same order and can be paged.
 
+    ``yield_per`` is taken off, since a page is read whole.
+
     Raises:
         PaginationError: it is no SELECT, or its rows cannot be told apart.
     """
@@ -51,6 +53,8 @@ def pageable(stmt: object) -> Select[Any]:
             f"a page needs a SELECT, not {type(stmt).__name__}; give select(...), a union of "
             "them, or text(...).columns(...)"
         )
+    if stmt.get_execution_options().get("yield_per"):
+        stmt = stmt.execution_options(yield_per=None)
     if stmt._for_update_arg is not None and _is_wrapped(stmt):
         raise PaginationError("FOR UPDATE cannot be paged together with LIMIT or DISTINCT ON")
     if not _is_wrapped(stmt):

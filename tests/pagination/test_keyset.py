@@ -236,6 +236,17 @@ def test_a_bundle_comes_as_itself(filled: Any) -> None:
         assert sorted(item.id for page in pages for item in page) == list(range(1, 61))
 
 
+def test_a_statement_for_streams_is_read_page_by_page(filled: Any, source: Any) -> None:
+    stmt = select(filled.Author).order_by("name").execution_options(yield_per=5)
+    pages = _forwards(keyset(stmt, size=7, signer=SIGNER), source)
+    assert sum(len(page) for page in pages) == 60
+
+
+def test_a_way_to_count_that_nobody_knows_is_refused_at_once(filled: Any) -> None:
+    with pytest.raises(PaginationError, match="exact"):
+        keyset(select(filled.Author), signer=SIGNER, count="all")  # type: ignore[call-overload]
+
+
 def test_one_entity_comes_as_itself_and_several_columns_as_rows(filled: Any) -> None:
     with filled.session() as session:
         author = keyset(select(filled.Author), size=1, signer=SIGNER).page(session).items[0]

@@ -285,6 +285,12 @@ def test_a_far_page_looks_up_its_keys_first_and_a_near_one_does_not(db) -> None:
     assert sent[1].count(" > ") == 1
 
 
+def test_an_alias_of_a_class_gives_objects(filled) -> None:
+    with filled.session() as session:
+        page = offset(select(aliased(filled.Author)), size=3).page(session)
+    assert [type(one) for one in page] == [filled.Author] * 3
+
+
 # Mapped in less usual ways
 
 
