@@ -27,7 +27,7 @@ from sa_perf.pagination.counting import (
 from sa_perf.pagination.deferred import DeferredJoin, deferred_join_of
 from sa_perf.pagination.offset_page import OffsetPage
 from sa_perf.pagination.sessions import in_session
-from sa_perf.pagination.uniqueness import Rows, bare
+from sa_perf.pagination.uniqueness import Rows, bare, require_once
 from sa_perf.pagination.wrapping import pageable
 
 if TYPE_CHECKING:
@@ -206,8 +206,7 @@ class OffsetPager(Generic[T]):
         result: Any = session.execute(form.window(rows, self._first + skip))
         # Where joined loads of collections give an object several rows, the result wants unique();
         # elsewhere that would drop rows that only look alike.
-        if result._unique_filter_state is not None:
-            self._require_objects_once()
+        if result._unique_filter_state is not None and self._objects_once:
             result = result.unique()
         found = result.all()
         # The result's keys do not tell: an alias of a class has none.
@@ -235,28 +234,10 @@ class OffsetPager(Generic[T]):
             stmt = bare(stmt).options(lazyload("*"), *criteria_of(stmt))
         return _Form(stmt, defers=self._defers)
 
-    def _require_objects_once(self) -> None:
-        """Refuse joins that repeat objects whose collections are loaded by a join too.
-
-        SQLAlchemy would make one object of its repeated rows, so pages would have too few items.
-        """
-        if self._repeats:
-            raise PaginationError(
-                "joinedload() or contains_eager() loads a collection, so each object must come "
-                f"once; here {self._repeats}. Load the collection with selectinload(), or put the "
-                "joined condition into an EXISTS: .where(Parent.children.any(...))"
-            )
-
     @cached_property
-    def _repeats(self) -> str:
-        """Why an object may come several times; empty where it comes once."""
-        rows = Rows(without_eager_joins(self._stmt))
-        try:
-            missing = rows.missing(list(self._stmt.selected_columns))
-        except PaginationError:
-            return "no key is known that tells rows apart"
-        names = ", ".join(map(str, missing))
-        return f"a join gives one for each {names}" if missing else ""
+    def _objects_once(self) -> bool:
+        require_once(self._stmt)
+        return True
 
 
 class _Form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Integer, Select, bindparam
@@ -18,7 +19,7 @@ from sa_perf.pagination.cursor import CursorSigner
 from sa_perf.pagination.ordering import SortKey, ordering_of
 from sa_perf.pagination.payload import Anchor
 from sa_perf.pagination.seek import Segment, first_page, order_by, page_after, parameter_name
-from sa_perf.pagination.uniqueness import bare
+from sa_perf.pagination.uniqueness import bare, require_once
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
@@ -55,8 +56,8 @@ class Prepared:
         #: The order in words that are alike for each pager of it.
         self.order = binding_of(stmt, self.keys, dialect.name)
         self._binding = _bound(self.order, scope)
-        #: Joined eager loads give several rows an object.
-        self._uniquing = orm and has_entities(stmt)
+        self._stmt = stmt
+        self._objects = orm and has_entities(stmt)
         self._having = _needs_having(stmt, self.keys)
         self._base, self._positions, self._hidden = _with_values(
             stmt if orm else bare(stmt), self.keys
@@ -106,7 +107,10 @@ class Prepared:
             for statement in self._segments(anchor, backwards=backwards):
                 parameters[LIMIT] = wanted - len(items)
                 result: Any = session.execute(statement, parameters)
-                self._take(result.unique() if self._uniquing else result, items, rows)
+                # Joined loads of collections give several rows an object; SQLAlchemy says so.
+                if self._objects and result._unique_filter_state is not None and self._once:
+                    result = result.unique()
+                self._take(result, items, rows)
                 if len(items) >= wanted:
                     break
         except (DataError, StatementError):
@@ -118,6 +122,11 @@ class Prepared:
     def values(self, row: Any) -> Values:  # noqa: ANN401
         """The sort values of a raw row."""
         return tuple([row[at] for at in self._positions])
+
+    @cached_property
+    def _once(self) -> bool:
+        require_once(self._stmt)
+        return True
 
     def _take(self, result: Any, items: list[Any], rows: list[Any]) -> None:  # noqa: ANN401
         """Add the rows of a result, and what of them the application sees."""

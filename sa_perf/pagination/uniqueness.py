@@ -28,7 +28,7 @@ from sa_perf.errors import PaginationError
 if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import NamedFromClause
 
-__all__ = ["Rows", "bare", "columns_of", "from_elements", "nullable_froms"]
+__all__ = ["Rows", "bare", "columns_of", "from_elements", "nullable_froms", "require_once"]
 
 Column: TypeAlias = ColumnElement[Any]
 
@@ -61,6 +61,30 @@ def columns_of(expression: Column) -> set[ColumnClause[Any]]:
 def from_elements(stmt: Select[Any]) -> list[FromClause]:
     """The tables, aliases and subqueries of the FROM clause, in its order."""
     return [leaf.selectable for root in _roots(stmt) for leaf in _flatten(root, optional=False)]
+
+
+def require_once(stmt: Select[Any]) -> None:
+    """Refuse joins that repeat objects whose collections are loaded by a join too.
+
+    SQLAlchemy would make one object of its repeated rows, so pages would have too few items, and
+    with contains_eager() the collections would end where the page does.
+
+    Raises:
+        PaginationError: says which join it is and what to do.
+    """
+    try:
+        missing = Rows(stmt).missing([_inner(column) for column in stmt.selected_columns])
+    except PaginationError:
+        repeats = "no key is known that tells rows apart"
+    else:
+        if not missing:
+            return
+        repeats = f"a join gives one for each {', '.join(map(str, missing))}"
+    raise PaginationError(
+        "joinedload() or contains_eager() loads a collection, so each object must come once; here "
+        f"{repeats}. Load the collection with selectinload(), or put the joined condition into an "
+        "EXISTS: .where(Parent.children.any(...))"
+    )
 
 
 def nullable_froms(stmt: Select[Any]) -> set[FromClause]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     union,
     union_all,
 )
-from sqlalchemy.orm import Bundle, aliased, joinedload, selectinload
+from sqlalchemy.orm import Bundle, aliased, contains_eager, joinedload, selectinload
 
 from sa_perf.errors import InvalidCursor, PaginationError
 from sa_perf.pagination import CursorSigner, keyset
@@ -219,6 +219,13 @@ def test_eager_loads_change_no_page(filled: Any, name: str) -> None:
         found = [author for page in pages for author in page]
         assert len(found) == len(set(found)) == 60
         assert not any("articles" in inspect(author).unloaded for author in found)
+
+
+def test_a_collection_of_the_statements_own_join_is_refused(filled: Any) -> None:
+    author = filled.Author
+    stmt = select(author).join(author.articles).options(contains_eager(author.articles))
+    with filled.session() as session, pytest.raises(PaginationError, match="selectinload"):
+        keyset(stmt.order_by(author.name), size=7, signer=SIGNER).page(session)
 
 
 def test_an_eager_join_of_the_mapping_changes_no_page(filled: Any, source: Any) -> None:
