@@ -11,6 +11,7 @@ __all__ = [
     "ExplainError",
     "ExplainRefused",
     "InvalidCursor",
+    "InvalidPageRequest",
     "InvalidSettings",
     "InvalidSnapshot",
     "MissingExtra",
@@ -83,6 +84,10 @@ class ExpiredCursor(InvalidCursor):
 
     def __init__(self, message: str = "the cursor has expired; begin again without one") -> None:
         super().__init__(message)
+
+
+class InvalidPageRequest(SaPerfError, ValueError):
+    """A request asks for a page in a way that no list allows; it may be shown to a client."""
 
 
 class SaPerfWarning(UserWarning):

@@ -78,13 +78,17 @@ OWNERS: dict[str, str] = {
     "apscheduler": "schedulers/apscheduler.py",
     "celery": "schedulers/celery.py",
     "cryptography": "pagination/encryption.py",
+    "fastapi": "web/fastapi.py",
     "flask": "web/flask.py",
     "greenlet": "queries/call_site.py",
     "opentelemetry": "exporters/opentelemetry.py",
     "prometheus_client": "exporters/prometheus.py",
+    "pydantic": "web/fastapi.py",
     "pytest": "testing/plugin.py",
     "starlette": "web/asgi.py",
 }
+# Optional dependency -> the one that brings it along, whose file may import it too.
+COMES_WITH = {"pydantic": "fastapi"}
 LOADED_LATER = {
     *CORE_DEPENDENCIES - {"sqlalchemy"},
     "asyncio",
@@ -293,8 +297,12 @@ def test_a_needless_import_is_seen() -> None:
 
 @pytest.mark.parametrize("owner", sorted(OWNERS.values()))
 def test_an_owner_that_exists_is_the_only_one(owner: str) -> None:
-    owners = [name for name, place in OWNERS.items() if place == owner]
+    owners = [name for name, place in OWNERS.items() if place == owner and name not in COMES_WITH]
     assert len(owners) == 1
+
+
+def test_what_comes_with_another_dependency_is_used_where_that_is() -> None:
+    assert {OWNERS[name] for name in COMES_WITH} == {OWNERS[name] for name in COMES_WITH.values()}
 
 
 # Each rule can fail: small bad trees
