@@ -77,7 +77,7 @@ CORE_DEPENDENCIES = {
 OWNERS: dict[str, str] = {
     "apscheduler": "schedulers/apscheduler.py",
     "celery": "schedulers/celery.py",
-    "cryptography": "pagination/encryption.py",
+    "cryptography": "pagination/cursors/encryption.py",
     "fastapi": "web/fastapi.py",
     "flask": "web/flask.py",
     "greenlet": "queries/call_site.py",

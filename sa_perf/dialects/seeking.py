@@ -35,7 +35,7 @@ class SortValue:
     """How the values of one sort key travel.
 
     Attributes:
-        kind: what a cursor has to expect, see `sa_perf.pagination.payload`.
+        kind: what a cursor has to expect, see `sa_perf.pagination.cursors.payload`.
         parameter: makes the bind parameter of a given name, in the form that comparisons need.
         read: the expression to fetch in place of the key's own; None where that is exact.
         compare: the expression to compare with the parameter.

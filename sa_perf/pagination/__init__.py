@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sa_perf.pagination.cursor import CursorSigner
+from sa_perf.pagination.cursors.signer import CursorSigner
 from sa_perf.pagination.keyset import KeysetPager, keyset
 from sa_perf.pagination.model import PaginatedModel
 from sa_perf.pagination.offset import OffsetPager, offset

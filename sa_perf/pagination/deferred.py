@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import Alias, ColumnElement, Select, Table
 from sqlalchemy.sql.elements import ColumnClause
 
-from sa_perf.pagination.clauses import is_windowed, sorted_by
 from sa_perf.pagination.counting import key_of, one_of_each, without_eager_joins
-from sa_perf.pagination.uniqueness import bare
+from sa_perf.pagination.ordering.clauses import is_windowed, sorted_by
+from sa_perf.pagination.ordering.uniqueness import bare
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper

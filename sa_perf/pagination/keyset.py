@@ -17,21 +17,21 @@ from sqlalchemy import Select
 
 from sa_perf.errors import PaginationError
 from sa_perf.pagination.counting import How, checked_how, count
-from sa_perf.pagination.cursor import CursorSigner
+from sa_perf.pagination.cursors.payload import Anchor
+from sa_perf.pagination.cursors.signer import CursorSigner
+from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.page import Page
-from sa_perf.pagination.payload import Anchor
 from sa_perf.pagination.prepared import Prepared, Values
 from sa_perf.pagination.sessions import connection_of, dialect_of, in_session
-from sa_perf.pagination.wrapping import pageable
 
 if TYPE_CHECKING:
     from sqlalchemy import CompoundSelect, Row
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 
+    from sa_perf.pagination.index_check.check import IndexCheck
     from sa_perf.pagination.select_types import Unpack as Spread
     from sa_perf.pagination.select_types import te
     from sa_perf.pagination.sessions import AsyncSource, Source
-    from sa_perf.pagination.verify import IndexCheck
 
     Ts = te.TypeVarTuple("Ts")
 
@@ -245,7 +245,7 @@ class KeysetPager(Generic[T]):
             PaginationError: the statement cannot be paged.
             UnsupportedDatabase: no way to ask this database for a plan is known.
         """
-        from sa_perf.pagination.verify import check
+        from sa_perf.pagination.index_check.check import check
 
         _, orm = dialect_of(session, self.stmt)
         connection = connection_of(session, self.stmt)
@@ -267,7 +267,7 @@ class KeysetPager(Generic[T]):
                 self._prepared = {}
             self._prepared[dialect, orm] = prepared
             if self._warn_unindexed:
-                from sa_perf.pagination.verify import warn_once
+                from sa_perf.pagination.index_check.check import warn_once
 
                 warn_once(prepared.order, lambda: self.verify(session))
         return prepared

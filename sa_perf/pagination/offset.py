@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session, lazyload, scoped_session
 from sqlalchemy.sql.elements import BindParameter
 
 from sa_perf.errors import PaginationError
-from sa_perf.pagination.clauses import Sorted, has_entities, sorted_by
 from sa_perf.pagination.counting import (
     Count,
     checked_how,
@@ -26,9 +25,10 @@ from sa_perf.pagination.counting import (
 )
 from sa_perf.pagination.deferred import DeferredJoin, deferred_join_of
 from sa_perf.pagination.offset_page import OffsetPage
+from sa_perf.pagination.ordering.clauses import Sorted, has_entities, sorted_by
+from sa_perf.pagination.ordering.uniqueness import Rows, bare, require_once
+from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.sessions import in_session
-from sa_perf.pagination.uniqueness import Rows, bare, require_once
-from sa_perf.pagination.wrapping import pageable
 
 if TYPE_CHECKING:
     from sqlalchemy import CompoundSelect, Row, TextualSelect

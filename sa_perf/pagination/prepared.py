@@ -12,14 +12,14 @@ from sqlalchemy.exc import DataError, StatementError
 
 from sa_perf.dialects.seeking import Seeking, seeking_for
 from sa_perf.errors import InvalidCursor, PaginationError
-from sa_perf.pagination import payload
-from sa_perf.pagination.binding import binding_of
-from sa_perf.pagination.clauses import has_entities, unlabelled
-from sa_perf.pagination.cursor import CursorSigner
-from sa_perf.pagination.ordering import SortKey, ordering_of
-from sa_perf.pagination.payload import Anchor
+from sa_perf.pagination.cursors import payload
+from sa_perf.pagination.cursors.payload import Anchor
+from sa_perf.pagination.cursors.signer import CursorSigner
+from sa_perf.pagination.ordering.binding import binding_of
+from sa_perf.pagination.ordering.clauses import has_entities, unlabelled
+from sa_perf.pagination.ordering.keys import SortKey, ordering_of
+from sa_perf.pagination.ordering.uniqueness import bare, require_once
 from sa_perf.pagination.seek import Segment, first_page, order_by, page_after, parameter_name
-from sa_perf.pagination.uniqueness import bare, require_once
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect

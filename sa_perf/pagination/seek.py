@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, false, or_, tuple_
 
 if TYPE_CHECKING:
     from sa_perf.dialects.seeking import Seeking
-    from sa_perf.pagination.ordering import SortKey
+    from sa_perf.pagination.ordering.keys import SortKey
 
 __all__ = ["Nulls", "Segment", "first_page", "order_by", "page_after", "parameter_name"]
 

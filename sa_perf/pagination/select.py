@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql._typing import _TypedColumnClauseArgument as Of
 
     from sa_perf.pagination.counting import How
-    from sa_perf.pagination.cursor import CursorSigner
+    from sa_perf.pagination.cursors.signer import CursorSigner
     from sa_perf.pagination.keyset import KeysetPager
     from sa_perf.pagination.offset import OffsetPager
     from sa_perf.pagination.offset_page import OffsetPage

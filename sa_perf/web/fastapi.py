@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 from sa_perf.errors import MissingExtra
-from sa_perf.pagination.cursor import MAX_TOKEN_LENGTH
+from sa_perf.pagination.cursors.signer import MAX_TOKEN_LENGTH
 from sa_perf.pagination.page import Page
 from sa_perf.web.page_requests import (
     MAX_SIZE,

@@ -14,7 +14,7 @@ from sa_perf.pagination.seek import Segment, parameter_name
 if TYPE_CHECKING:
     from sa_perf.dialects.page_plans import PagePlans
     from sa_perf.dialects.plan import Plan, PlanNode
-    from sa_perf.pagination.ordering import SortKey
+    from sa_perf.pagination.ordering.keys import SortKey
 
 __all__ = ["RANKS", "Verdict", "judged"]
 

@@ -14,10 +14,10 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BindParameter, ColumnClause
 from sqlalchemy.sql.functions import FunctionElement
 
-from sa_perf.pagination.uniqueness import columns_of
+from sa_perf.pagination.ordering.uniqueness import columns_of
 
 if TYPE_CHECKING:
-    from sa_perf.pagination.ordering import SortKey
+    from sa_perf.pagination.ordering.keys import SortKey
 
 __all__ = ["binding_of"]
 

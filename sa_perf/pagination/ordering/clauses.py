@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.functions import FunctionElement
 
 from sa_perf.errors import PaginationError
-from sa_perf.pagination.uniqueness import from_elements
+from sa_perf.pagination.ordering.uniqueness import from_elements
 
 __all__ = [
     "Sorted", "has_entities", "is_windowed", "resolved", "sort_clauses", "sorted_by", "unlabelled",

@@ -15,13 +15,13 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows
 from sqlalchemy.sql.util import _deep_deannotate
 
-from sa_perf.pagination.uniqueness import columns_of
+from sa_perf.pagination.ordering.uniqueness import columns_of
 
 if TYPE_CHECKING:
     from sa_perf.dialects.facts import TableFacts
     from sa_perf.dialects.page_plans import PagePlans
     from sa_perf.dialects.seeking import Seeking
-    from sa_perf.pagination.ordering import SortKey
+    from sa_perf.pagination.ordering.keys import SortKey
 
 __all__ = ["Advice", "advise", "base_table", "sort_sources"]
 

@@ -21,8 +21,8 @@ from sqlalchemy.sql.selectable import (
 )
 
 from sa_perf.errors import PaginationError
-from sa_perf.pagination.clauses import has_entities, is_windowed, sorted_by
-from sa_perf.pagination.uniqueness import Rows, bare, nullable_froms
+from sa_perf.pagination.ordering.clauses import has_entities, is_windowed, sorted_by
+from sa_perf.pagination.ordering.uniqueness import Rows, bare, nullable_froms
 
 __all__ = ["pageable"]
 

@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import BindParameter, Case, ColumnClause, Label, Nu
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, CompoundSelect, TableClause
 
-from sa_perf.pagination.uniqueness import nullable_froms
+from sa_perf.pagination.ordering.uniqueness import nullable_froms
 
 __all__ = ["may_be_null"]
 

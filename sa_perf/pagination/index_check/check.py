@@ -23,17 +23,17 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from sa_perf.dialects.page_plans import PagePlans, page_plans_for
 from sa_perf.errors import ExplainError, UnindexedPageWarning, UnsupportedDatabase
-from sa_perf.pagination.cursor import CursorSigner
-from sa_perf.pagination.ordering_index import Advice, advise, base_table, sort_sources
-from sa_perf.pagination.payload import Anchor
-from sa_perf.pagination.plan_verdict import RANKS, Verdict, judged
+from sa_perf.pagination.cursors.payload import Anchor
+from sa_perf.pagination.cursors.signer import CursorSigner
+from sa_perf.pagination.index_check.ordering_index import Advice, advise, base_table, sort_sources
+from sa_perf.pagination.index_check.plan_verdict import RANKS, Verdict, judged
 from sa_perf.pagination.prepared import LIMIT, Prepared, Values
 from sa_perf.pagination.seek import Segment, parameter_name
 
 if TYPE_CHECKING:
     from sa_perf.dialects.facts import TableFacts
     from sa_perf.dialects.plan import Plan
-    from sa_perf.pagination.ordering import SortKey
+    from sa_perf.pagination.ordering.keys import SortKey
 
 __all__ = ["IndexCheck", "PageCheck", "check", "warn_once"]
 
@@ -142,7 +142,7 @@ def check(
     """Explain the pages of a statement and judge the plans.
 
     Args:
-        stmt: see `sa_perf.pagination.wrapping.pageable`.
+        stmt: see `sa_perf.pagination.ordering.wrapping.pageable`.
         connection: within whatever transaction, which is left as it was.
         size: rows of a page.
         unique: see `keyset`.

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sa_perf.errors import InvalidCursor, PaginationError
-from sa_perf.pagination.payload import KINDS, Anchor, dumps, loads
+from sa_perf.pagination.cursors.payload import KINDS, Anchor, dumps, loads
 
 MOMENT = datetime(2026, 3, 1, 12, 30, 45, 123456)
 INSTANT = MOMENT.replace(tzinfo=timezone.utc)

@@ -1,7 +1,8 @@
 """Signed, expiring, encrypted cursors that hold for one list only.
 
-A token of `sa_perf.pagination.payload`'s bytes; 50 characters of them for (datetime, int). Signing
-lets everybody read the values that it holds and nobody change them; encryption hides them as well.
+A token of `sa_perf.pagination.cursors.payload`'s bytes; 50 characters of them for (datetime, int).
+Signing lets everybody read the values that it holds and nobody change them; encryption hides them
+as well.
 Thread-safe. Signing takes a few microseconds: keys are derived once a list.
 """
 
@@ -18,7 +19,7 @@ from functools import lru_cache
 from itsdangerous import BadData, Signer, TimestampSigner, base64_decode, base64_encode, want_bytes
 
 from sa_perf.errors import ExpiredCursor, InvalidCursor, PaginationError
-from sa_perf.pagination.encryption import KEY_BYTES, EncryptedSeal
+from sa_perf.pagination.cursors.encryption import KEY_BYTES, EncryptedSeal
 from sa_perf.settings import MIN_KEY_BYTES, Settings
 
 __all__ = ["MAX_TOKEN_LENGTH", "CursorSigner"]

@@ -21,9 +21,15 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.selectable import TableClause
 
 from sa_perf.errors import PaginationError
-from sa_perf.pagination.clauses import Sorted, has_entities, resolved, sort_clauses, unlabelled
-from sa_perf.pagination.nullability import may_be_null
-from sa_perf.pagination.uniqueness import Rows, from_elements, nullable_froms
+from sa_perf.pagination.ordering.clauses import (
+    Sorted,
+    has_entities,
+    resolved,
+    sort_clauses,
+    unlabelled,
+)
+from sa_perf.pagination.ordering.nullability import may_be_null
+from sa_perf.pagination.ordering.uniqueness import Rows, from_elements, nullable_froms
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect

@@ -22,8 +22,8 @@ from sa_perf.errors import (
     MissingExtra,
     PaginationError,
 )
-from sa_perf.pagination.cursor import MAX_TOKEN_LENGTH, CursorSigner
-from sa_perf.pagination.payload import Anchor, dumps, loads
+from sa_perf.pagination.cursors.payload import Anchor, dumps, loads
+from sa_perf.pagination.cursors.signer import MAX_TOKEN_LENGTH, CursorSigner
 from sa_perf.settings import Settings
 
 KEY, OLD_KEY, OTHER_KEY = "new-key-for-the-tests", "old-key-for-the-tests", "someone-elses-long-key"
@@ -416,7 +416,7 @@ def test_a_token_that_would_not_be_read_is_not_made(make: Make) -> None:
 def test_a_token_that_is_too_long_is_refused_even_if_it_is_genuine(make: Make, monkeypatch) -> None:
     signer = make()
     with monkeypatch.context() as generous:
-        generous.setattr("sa_perf.pagination.cursor.MAX_TOKEN_LENGTH", 10_000)
+        generous.setattr("sa_perf.pagination.cursors.signer.MAX_TOKEN_LENGTH", 10_000)
         token = signer.sign(b"x" * 1_500, BINDING)
         assert signer.unsign(token, BINDING) == b"x" * 1_500
     with pytest.raises(InvalidCursor):

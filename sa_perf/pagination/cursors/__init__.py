@@ -1,0 +1,1 @@
+"""Cursors: the values at a page's border as signed tokens."""

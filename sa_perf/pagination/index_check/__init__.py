@@ -1,0 +1,1 @@
+"""Whether an index serves the pages of a list, and which one would."""

@@ -1,0 +1,1 @@
+"""A Select's ORDER BY as a total order of its rows. Pure."""
