@@ -62,6 +62,8 @@ class Seeking:
     equality_first: ClassVar[bool] = True
     #: NULL sorts as if larger than every value.
     nulls_largest: ClassVar[bool] = False
+    #: A key that IS NULL is known to be constant, so that an index has the keys behind it in order.
+    null_is_constant: ClassVar[bool] = True
     #: ``NULLS FIRST`` and ``NULLS LAST`` are understood.
     nulls_clause: ClassVar[bool] = True
 
@@ -128,6 +130,7 @@ class _PostgreSQL(Seeking):
 
     row_values = True
     nulls_largest = True
+    null_is_constant = False
 
     def _of(self, plain: TypeEngine[Any], declared: TypeEngine[Any]) -> SortValue:
         if isinstance(plain, sqltypes.Enum) and not plain.native_enum:

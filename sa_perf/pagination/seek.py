@@ -123,7 +123,7 @@ def _all(
         return [Segment(conditions, keys)]
     values = [Segment((*conditions, lead.expression.is_not(None)), _led(keys))]
     nulls = _all(keys[1:], (*conditions, lead.expression.is_(None)), seeking)
-    nulls = _behind_nulls(lead, nulls)
+    nulls = _of_nulls(lead, nulls, seeking)
     return [*nulls, *values] if lead.nulls_first else [*values, *nulls]
 
 
@@ -141,7 +141,7 @@ def _after(
     column = lead.key.expression
     if lead.is_null:
         segments = _after(rest, (*conditions, column.is_(None)), seeking, tied=False)
-        segments = _behind_nulls(lead.key, segments)
+        segments = _of_nulls(lead.key, segments, seeking)
         if lead.key.nulls_first:
             segments.append(Segment((*conditions, column.is_not(None)), _led(keys)))
         return segments
@@ -152,7 +152,7 @@ def _after(
         segments = [Segment((*conditions, _range(places, seeking)), _led(keys))]
     if lead.key.nullable and not lead.key.nulls_first:
         nulls = _all(keys[1:], (*conditions, column.is_(None)), seeking)
-        segments += _behind_nulls(lead.key, nulls)
+        segments += _of_nulls(lead.key, nulls, seeking)
     return segments
 
 
@@ -164,12 +164,15 @@ def _led(keys: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
     return (replace(keys[0], nullable=False), *keys[1:])
 
 
-def _behind_nulls(lead: SortKey, segments: Sequence[Segment]) -> list[Segment]:
-    """The stretches of one NULL, sorted by it too.
+def _of_nulls(lead: SortKey, segments: list[Segment], seeking: Seeking) -> list[Segment]:
+    """The stretches in which a key is NULL.
 
-    PostgreSQL knows a key to be constant where it equals something, not where it is NULL, and would
-    not see that an index on all keys has the others in order.
+    PostgreSQL takes a key for constant where it equals something, not where it is NULL; so the key
+    stays in ORDER BY there, or an index on all keys would not be seen to have the others in order.
+    MariaDB would sort for that.
     """
+    if seeking.null_is_constant:
+        return segments
     first = replace(lead, nullable=False)
     return [Segment(one.conditions, (first, *one.keys)) for one in segments]
 
