@@ -80,6 +80,51 @@ def test_throughput_counts_every_statement() -> None:
         assert one["executed"] == 2_000
 
 
+@pytest.mark.postgresql
+def test_pagination_times_and_counts_pages_on_each_database() -> None:
+    document = json.loads(run("pagination.py", "--quick", "--json"))
+    assert set(document["speed"]) == {"sqlite", "postgresql"}
+    for speed in document["speed"].values():
+        assert {"floor", "sa_perf, Core", "sa_perf, entities", "OFFSET"} <= set(speed)
+        for results in speed.values():
+            assert list(results) == ["0", "50", "2000", "18000"]
+    for name, orderings in document["work"].items():
+        for places in orderings.values():
+            for work in places.values():
+                assert work["items"] == 50, name
+                assert work["count"] > 0
+                assert 1 <= len(work["sent"]) <= 2
+
+
+def test_pagination_prints_its_tables_and_every_target() -> None:
+    printed = run("pagination.py", "--quick", "--databases", "sqlite")
+    assert "sqlite: microseconds a page" in printed
+    assert "sqlite: VM steps of a page" in printed
+    for row in ("floor", "sa_perf, paginate()", "OFFSET, deferred join", "score DESC NULLS LAST"):
+        assert f"│ {row} " in printed
+    assert "Core rows at most 2.0 x floor" in printed
+    assert "work of a page at most 250" in printed
+
+
+def test_pagination_names_the_reason_of_a_peer_without_figures() -> None:
+    arguments = "--quick --json --databases sqlite"
+    document = json.loads(run("pagination.py", *arguments.split()))
+    for peer in ("sqlakeyset, Core", "fastapi-pagination"):
+        assert (peer in document["speed"]["sqlite"]) != bool(document["failures"].get(peer))
+
+
+def test_pagination_refuses_an_unknown_database() -> None:
+    finished = subprocess.run(
+        [sys.executable, str(HERE / "pagination.py"), "--databases", "access"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "unknown databases ['access']; databases are: sqlite," in finished.stderr
+
+
 @pytest.mark.parametrize("sketch", ["sa_perf", "ddsketch", "hdrhistogram"])
 def test_histogram_has_a_row_for_each_sketch(sketch: str, histogram_table: str) -> None:
     assert sketch in histogram_table
