@@ -25,7 +25,8 @@ from sqlalchemy.orm import Session, aliased, joinedload, with_loader_criteria
 
 import sa_perf
 from sa_perf.errors import UnindexedPageWarning
-from sa_perf.pagination import keyset, verify
+from sa_perf.pagination import keyset
+from sa_perf.pagination.index_check import check as verify
 
 Make = Callable[[Any], Any]
 
