@@ -25,7 +25,7 @@ from sa_perf.web.page_requests import (
 try:
     from fastapi import FastAPI, Query, Request, Response
     from fastapi.responses import JSONResponse
-    from pydantic import BaseModel, ConfigDict, Field, field_validator
+    from pydantic import BaseModel, Field, field_validator
 except ModuleNotFoundError as error:
     raise MissingExtra("fastapi", "fastapi") from error
 
@@ -159,8 +159,6 @@ class PageModel(BaseModel, Generic[T]):
     As a ``response_model`` it takes a `sa_perf.pagination.Page` as it is, and of mapped objects
     the attributes that the item's model names.
     """
-
-    model_config = ConfigDict(from_attributes=True)
 
     items: list[T]
     size: int = Field(description="Items wanted; fewer come at the end.")
