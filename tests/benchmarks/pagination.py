@@ -6,11 +6,10 @@ Time of a page, on an SQLite file and on PostgreSQL. The floor is a `text()` wit
 SQLAlchemy neither builds nor compiles anything. A subject that has cursors starts from one in its
 own format, as a client would send it, and makes the next one. All subjects at all depths take
 turns, in an order by chance, so that a change of the machine's speed meets all of them; slow ones
-sit out most rounds. A turn has two calls. The figures are those of the first, which follows another
-subject's, as in an application that does other things too: 20th percentile, median, and median CPU
-time of this process (a database server's is not in it). "Again" is the second. "+-" is half the
-range of the ratio to the floor over five parts of the run. Before anything is timed, all subjects
-must give the same rows.
+sit out most rounds. A turn is other work (JSON, the same for all), a call and a call again. The
+figures are those of the first call: 20th percentile, median, and median CPU time of this process (a
+database server's is not in it). "Again" is the second. "+-" is half the range of the ratio to the
+floor over five parts of the run. Before anything is timed, all subjects must give the same rows.
 
 Work of a page, counted by SQLite, PostgreSQL and MariaDB, for eleven orderings.
 
@@ -266,10 +265,10 @@ def draw(outcome: Outcome, path: Path) -> None:
                     range(len(values)), values, color=colour, marker=marker, label=subject,
                     linewidth=2.2 if subject == timed.OWN else 1.2,
                 )  # fmt: skip
-        axis.set(title=name, yscale="log", xlabel="rows before the page")
-        axis.set_xticks(
-            range(len(speed[timed.FLOOR])), [f"{depth:,}" for depth in speed[timed.FLOOR]]
-        )
+        axis.set(title=TITLES[name], yscale="log", xlabel="rows before the page")
+        depths = [f"{depth:,}".replace(",000", "k") for depth in speed[timed.FLOOR]]
+        axis.set_xticks(range(len(depths)), depths)
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.grid(axis="y", color="#dddddd")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("milliseconds a page (log)")
