@@ -21,7 +21,7 @@ from sa_perf.pagination.cursors.payload import Anchor
 from sa_perf.pagination.cursors.signer import CursorSigner
 from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.page import Page
-from sa_perf.pagination.prepared import Prepared, Values
+from sa_perf.pagination.prepared import Prepared
 from sa_perf.pagination.sessions import connection_of, dialect_of, in_session
 
 if TYPE_CHECKING:
@@ -343,9 +343,15 @@ def _any_beyond(prepared: Prepared, session: Source, anchor: Anchor) -> bool:
     return any(not _same(prepared.values(row), anchor.values) for row in rows)
 
 
-def _same(one: Values, other: Values) -> bool:
+def _same(one: Sequence[object], other: Sequence[object]) -> bool:
     """Whether two rows have the same sort values; NaN is the same as NaN."""
-    return all(a == b or (a != a and b != b) for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(map(_alike, one, other))
+
+
+def _alike(one: Any, other: Any) -> bool:  # noqa: ANN401
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return _same(one, other)
+    return bool(one == other or (one != one and other != other))
 
 
 def _checked_scope(scope: Sequence[object]) -> tuple[object, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import Integer, Select, bindparam
-from sqlalchemy.exc import DataError, StatementError
+from sqlalchemy import ColumnElement, Integer, Select, bindparam
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 
 from sa_perf.dialects.seeking import Seeking, seeking_for
 from sa_perf.errors import InvalidCursor, PaginationError
@@ -113,8 +113,10 @@ class Prepared:
                 self._take(result, items, rows)
                 if len(items) >= wanted:
                     break
-        except (DataError, StatementError):
-            if anchor is None or self._signer.signed:
+        except StatementError as error:
+            # A forged value; what else a database complains of is not the cursor's fault.
+            forged = isinstance(error, DataError) or not isinstance(error, DBAPIError)
+            if anchor is None or self._signer.signed or not forged:
                 raise
             raise InvalidCursor from None
         return items, rows
@@ -180,7 +182,8 @@ def _needs_having(stmt: Select[Any], keys: Sequence[SortKey]) -> bool:
     """Whether a condition on the keys can only be asked of groups: WHERE would read fewer rows."""
     groups = [unlabelled(one) for one in stmt._group_by_clauses]
     return bool(groups) and not all(
-        any(key.expression.compare(group) for group in groups) for key in keys
+        any(isinstance(group, ColumnElement) and key.expression.compare(group) for group in groups)
+        for key in keys
     )
 
 

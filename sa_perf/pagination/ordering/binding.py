@@ -39,17 +39,25 @@ def _words(expression: Any, *, values: bool = True) -> Iterator[str]:  # noqa: A
     one: Any
     for one in visitors.iterate(expression):
         if isinstance(one, ColumnClause):
-            yield f"{_name(one.table)}.{one.name}"
+            # What SQLAlchemy names itself has another name in each process.
+            yield f"{_name(one.table)}.{_name(one)}"
         elif isinstance(one, FunctionElement):
             yield f"{getattr(one, 'name', '')}()"
         elif isinstance(one, BindParameter):
-            yield repr(one.effective_value) if values else "?"
+            yield _constant(one.effective_value) if values else "?"
         elif getattr(one, "operator", None) is not None:
             yield getattr(one.operator, "__name__", str(one.operator))
         elif one.__visit_name__ == "cast":
             yield f"cast {type(one.type).__name__}"
         elif one.__visit_name__ == "collation":
             yield str(getattr(one, "collation", ""))
+
+
+def _constant(value: object) -> str:
+    """A constant in words; of a set, whose order is by chance, in order."""
+    if isinstance(value, (list, set, frozenset)):
+        return " ".join(sorted(map(repr, value)))
+    return repr(value)
 
 
 def _name(selectable: Any) -> str:  # noqa: ANN401

@@ -99,6 +99,10 @@ def _named(stmt: Any, name: str) -> Expression:  # noqa: ANN401
 
 
 def _refuse_unsortable(clause: Any) -> None:  # noqa: ANN401
+    if not isinstance(clause, (ColumnElement, TextClause)):
+        raise PaginationError(
+            f"ORDER BY {clause} is no single value; name the columns that it is made of"
+        )
     if isinstance(clause, TextClause):
         raise PaginationError(
             f"ORDER BY text({clause.text!r}) cannot be read; give columns or SQL expressions, or "

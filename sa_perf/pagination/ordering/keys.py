@@ -50,7 +50,7 @@ class _Source:
     place: Literal["order", "column", "from", "group", "output"]
     index: int = 0
     column: Expression | None = None
-    name: str = ""
+    at: int = 0
 
     def find(self, stmt: Select[Any]) -> Expression:
         if self.place == "order":
@@ -60,7 +60,7 @@ class _Source:
         if self.place == "output":
             return unlabelled(stmt.selected_columns.values()[self.index])
         if self.place == "from":  # an alias or subquery is another one in each statement
-            found: Expression = from_elements(stmt)[self.index].c[self.name]
+            found: Expression = list(from_elements(stmt)[self.index].c)[self.at]
             return found
         assert self.column is not None  # noqa: S101  # place "column" has one
         return self.column
@@ -167,7 +167,9 @@ def ordering_of(
     known = None
     at: object = None
     if cache_key is not None:
-        at = (cache_key.key, dialect.name, dialect.driver, unique)
+        # Whether a constant is NULL is no part of the key, but of what is known.
+        empty = tuple(one.value is None for one in cache_key.bindparams)
+        at = (cache_key.key, empty, dialect.name, dialect.driver, unique)
         known = _shapes.get(at)
     if known is None:
         known = tuple(_Analysis(stmt, seeking).recipes(unique=unique))
@@ -228,7 +230,8 @@ class _Analysis:
                 return _Source("column", column=expression)
             for index, element in enumerate(from_elements(self._stmt)):
                 if element is expression.table:
-                    return _Source("from", index, name=str(expression.key))
+                    names = [one.key for one in element.c]
+                    return _Source("from", index, at=names.index(expression.key))
         for index, one in enumerate(self._stmt._group_by_clauses):
             if unlabelled(one) is expression:
                 return _Source("group", index)

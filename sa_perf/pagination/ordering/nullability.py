@@ -24,7 +24,7 @@ _NEVER_NULL_OPERATORS = frozenset(
 )
 _NULL_IF_ANY_OPERATORS = frozenset(
     {
-        operators.add, operators.sub, operators.mul, operators.neg, operators.concat_op,
+        operators.add, operators.sub, operators.neg, operators.concat_op,
         operators.collate, operators.eq, operators.ne, operators.lt, operators.le, operators.gt,
         operators.ge, operators.and_, operators.or_,
     }

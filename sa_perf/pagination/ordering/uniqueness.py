@@ -152,6 +152,14 @@ class Rows:
                 chosen = fewer
         return chosen
 
+    def keys(self) -> list[Column]:
+        """What tells the rows of the tables apart, whatever is made of them.
+
+        Raises:
+            PaginationError: a table has no key that is known.
+        """
+        return self._missing_keys(())
+
     def _targets(self) -> list[Column] | None:
         """Expressions that make a row of a grouped or distinct statement; None for others."""
         stmt = self._stmt
@@ -202,6 +210,9 @@ class Rows:
         return all(owned) and not _acts_on_many_rows(target)
 
     def _is_key_column(self, column: Column) -> bool:
+        # `in` would compare a function with == and make SQL of it.
+        if not isinstance(column, ColumnClause):
+            return False
         return any(column in key for leaf in self._leaves for key in leaf.keys[:1])
 
     def _covered(self, known: Iterable[Column], leaves: set[_Leaf]) -> set[Column]:

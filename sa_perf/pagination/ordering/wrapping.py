@@ -28,6 +28,13 @@ __all__ = ["pageable"]
 
 Expression: TypeAlias = ColumnElement[Any]
 _PREFIX = "sa_perf_inner_"
+#: Where SQLAlchemy 2.1 keeps syntax extensions.
+_EXTENDED = (
+    "_pre_columns_clause",
+    "_post_select_clause",
+    "_post_criteria_clause",
+    "_post_body_clause",
+)
 
 
 def pageable(stmt: object) -> Select[Any]:
@@ -57,9 +64,28 @@ def pageable(stmt: object) -> Select[Any]:
         stmt = stmt.execution_options(yield_per=None)
     if stmt._for_update_arg is not None and _is_wrapped(stmt):
         raise PaginationError("FOR UPDATE cannot be paged together with LIMIT or DISTINCT ON")
+    _refuse_hidden_windows(stmt)
+    if any(getattr(stmt, name, None) is not None for name in _EXTENDED):
+        raise PaginationError(
+            "Select.ext() may choose rows in a way that cannot be read, as distinct_on() does; "
+            "page a subquery: rows = stmt.subquery(), then select(rows).order_by(...)"
+        )
     if not _is_wrapped(stmt):
         return stmt
     return _joined_to_keys(stmt) if has_entities(stmt) else _from_rows(stmt)
+
+
+def _refuse_hidden_windows(stmt: Select[Any]) -> None:
+    """A window in a mapped property would see the rows of the page only."""
+    if not has_entities(stmt):
+        return
+    raw: list[Any] = stmt._raw_columns
+    shown = sum(is_windowed(one) for one in raw if isinstance(one, ColumnElement))
+    if sum(is_windowed(one) for one in stmt.selected_columns) > shown:
+        raise PaginationError(
+            "a column_property() of the selected class is a window function, which would see the "
+            "page's rows only; load it with defer(), or select the window as a column of its own"
+        )
 
 
 def _is_wrapped(stmt: Select[Any]) -> bool:
@@ -118,7 +144,7 @@ def _from_rows(stmt: Select[Any]) -> Select[Any]:
 def _joined_to_keys(stmt: Select[Any]) -> Select[Any]:
     """Mapped objects: the statement without its LIMIT, joined to the keys that the LIMIT keeps."""
     ordered = sorted_by(stmt)
-    keys = Rows(stmt).missing([])
+    keys = Rows(stmt).keys() if stmt._distinct_on else Rows(stmt).missing([])
     sorts = [one.expression for one in ordered]
     # A window sees all rows only in there; its value is taken from there.
     raw: list[Any] = stmt._raw_columns
