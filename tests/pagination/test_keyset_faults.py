@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, func, literal, select
+from sqlalchemy import Integer, func, inspect, literal, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, joinedload, mapped_column
 
 from sa_perf.pagination import CursorSigner, keyset
 
@@ -83,6 +83,17 @@ def test_a_union_with_a_name_made_up_is_paged_twice(filled: Any) -> None:
     with filled.session() as session:
         found = [len(_ids(keyset(stmt(), size=9, signer=SIGNER), session)) for _ in range(2)]
     assert found[0] == found[1] >= 60
+
+
+def test_a_limit_with_a_joined_collection_gives_whole_objects(filled: Any) -> None:
+    author = filled.Author
+    stmt = select(author).order_by(author.name, author.id).limit(20)
+    with filled.session() as session:
+        expected = session.scalars(stmt).all()
+        loaded = stmt.options(joinedload(author.articles))
+        found = _ids(keyset(loaded, size=7, signer=SIGNER), session)
+        assert found == expected
+        assert not any("articles" in inspect(one).unloaded for one in found)
 
 
 # SQLAlchemy 2.1 would have it said by an extension.

@@ -157,13 +157,15 @@ def _joined_to_keys(stmt: Select[Any]) -> Select[Any]:
     sub = inner.subquery()
     columns = list(sub.c)
     computed = iter(columns[len(keys) + len(sorts) :])
-    outer = stmt.with_only_columns(
-        *(
-            next(computed).label(getattr(one, "name", None)) if is_windowed(one) else one
-            for one in raw
-        ),
-        maintain_column_froms=True,
-    )
+    outer = stmt
+    if windows:
+        # Its own FROMs stay: to ask for them would bring the joins of eager loads along.
+        outer = stmt.with_only_columns(
+            *(
+                next(computed).label(getattr(one, "name", None)) if is_windowed(one) else one
+                for one in raw
+            )
+        )
     outer = outer.order_by(None).limit(None).offset(None)
     outer._fetch_clause = outer._fetch_clause_options = None
     outer._distinct_on = ()
