@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
-from sa_perf.pagination.page import link_header
+from sa_perf.pagination.page import link_header, plain_item
 
 if TYPE_CHECKING:
     from sa_perf.pagination.counting import Count
@@ -119,7 +119,7 @@ class OffsetPage(Generic[T]):
             item: what to make of an item; by default the item itself, a row as a dictionary.
         """
         found: dict[str, object] = {
-            "items": [_plain(one) if item is None else item(one) for one in self.items],
+            "items": [plain_item(one) if item is None else item(one) for one in self.items],
             "number": self.number,
             "size": self.size,
             "has_next": self.has_next,
@@ -149,8 +149,3 @@ class OffsetPage(Generic[T]):
     def __repr__(self) -> str:
         of = "" if self.total is None else f" of {self.total}"
         return f"<OffsetPage {self.number}: {len(self.items)} items{of}, has_next={self.has_next}>"
-
-
-def _plain(item: Any) -> object:  # noqa: ANN401
-    mapping = getattr(item, "_mapping", None)
-    return item if mapping is None else dict(mapping)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 if TYPE_CHECKING:
     from sa_perf.pagination.counting import Count
 
-__all__ = ["Page", "link_header"]
+__all__ = ["Page", "link_header", "plain_item"]
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class Page(Generic[T]):
             item: what to make of an item; by default the item itself, a row as a dictionary.
         """
         found: dict[str, object] = {
-            "items": [_plain(one) if item is None else item(one) for one in self.items],
+            "items": [plain_item(one) if item is None else item(one) for one in self.items],
             "size": self.size,
             "has_next": self.has_next,
             "has_previous": self.has_previous,
@@ -164,6 +164,7 @@ def link_header(url: str, links: dict[str, dict[str, str | None]]) -> str:
     return ", ".join(values)
 
 
-def _plain(item: Any) -> object:  # noqa: ANN401
+def plain_item(item: Any) -> object:  # noqa: ANN401
+    """A row as a dictionary; anything else as it is."""
     mapping = getattr(item, "_mapping", None)
     return item if mapping is None else dict(mapping)

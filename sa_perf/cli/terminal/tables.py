@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
@@ -116,14 +117,15 @@ def bare_table(*names: str, left: Iterable[str] = ()) -> Table:
     return made
 
 
-class _Responsive:
+class _Responsive(ABC):
     """A table that is made for the width it is shown in."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.table(options.max_width)
 
+    @abstractmethod
     def table(self, width: int) -> RenderableType:
-        raise NotImplementedError
+        """The table for a width, in columns of a terminal."""
 
 
 class QueryTable(_Responsive):
