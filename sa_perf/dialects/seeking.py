@@ -188,6 +188,9 @@ class _MySQL(Seeking):
                 read=numbered,
                 compare=numbered,
             )
+        if isinstance(plain, sqltypes.Time):
+            # A TIME may be negative, or days; SQLAlchemy folds it to a time of day.
+            return _raw("interval", sqltypes.NullType())
         if isinstance(plain, sqltypes.JSON):
             return self._of_json(plain)
         return super()._of(plain, declared)

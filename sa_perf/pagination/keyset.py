@@ -215,7 +215,13 @@ class KeysetPager(Generic[T]):
                 yield page
             if not page.has_next:
                 return
-            anchor = edges.anchor(-1, backwards=False)
+            following = edges.anchor(-1, backwards=False)
+            if anchor is not None and following is not None and _stands_still(anchor, following):
+                raise PaginationError(
+                    "the next page would begin where this one did: the database does not find the "
+                    "values that it gave for the sort keys; order by other columns, or cast them"
+                )
+            anchor = following
 
     async def apages(
         self, session: AsyncSource, *, size: int | None = None
@@ -335,6 +341,10 @@ def _read(
         items, size=size, has_next=has_next, has_previous=has_previous, edge=edges.cursor
     )
     return page, edges
+
+
+def _stands_still(anchor: Anchor, following: Anchor) -> bool:
+    return not following.inclusive and _same(anchor.values, following.values)
 
 
 def _any_beyond(prepared: Prepared, session: Source, anchor: Anchor) -> bool:

@@ -158,6 +158,10 @@ SOME: dict[str, dict[str, tuple[Any, list[Any]]]] = {
         ),
         "unsigned": (mysql.BIGINT(unsigned=True), [2**64 - 1, 0, 2**63]),
         "json": (JSON, ["a", "é", 1, 2.5, True]),
+        "more than a day": (
+            mysql.TIME(fsp=6),
+            [timedelta(hours=30), timedelta(hours=-1), timedelta(hours=29, microseconds=5)],
+        ),
         "fractions of a time": (
             mysql.TIME(fsp=6),
             [time(1, 0, 0, 5), time(1), time(23, 59, 59, 999999)],
