@@ -29,7 +29,7 @@ from sqlalchemy.sql.selectable import TableClause
 
 from sa_perf.dialects.row_estimates import row_estimates_for
 from sa_perf.errors import PaginationError, SaPerfError
-from sa_perf.pagination.ordering.uniqueness import bare
+from sa_perf.pagination.ordering.froms import bare
 
 if TYPE_CHECKING:
     from sqlalchemy import CompoundSelect, Result

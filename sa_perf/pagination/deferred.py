@@ -15,7 +15,7 @@ from sqlalchemy.sql.elements import ColumnClause
 
 from sa_perf.pagination.counting import key_of, one_of_each, without_eager_joins
 from sa_perf.pagination.ordering.clauses import is_windowed, sorted_by
-from sa_perf.pagination.ordering.uniqueness import bare
+from sa_perf.pagination.ordering.froms import bare
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper

@@ -26,7 +26,8 @@ from sa_perf.pagination.counting import (
 from sa_perf.pagination.deferred import DeferredJoin, deferred_join_of
 from sa_perf.pagination.offset_page import OffsetPage
 from sa_perf.pagination.ordering.clauses import Sorted, has_entities, sorted_by
-from sa_perf.pagination.ordering.uniqueness import Rows, bare, require_once
+from sa_perf.pagination.ordering.froms import bare
+from sa_perf.pagination.ordering.uniqueness import Rows, require_once
 from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.sessions import in_session
 

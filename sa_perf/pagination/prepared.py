@@ -16,9 +16,10 @@ from sa_perf.pagination.cursors import payload
 from sa_perf.pagination.cursors.payload import Anchor
 from sa_perf.pagination.cursors.signer import CursorSigner
 from sa_perf.pagination.ordering.binding import binding_of
-from sa_perf.pagination.ordering.clauses import has_entities, unlabelled
+from sa_perf.pagination.ordering.clauses import has_entities
+from sa_perf.pagination.ordering.froms import bare, groups
 from sa_perf.pagination.ordering.keys import SortKey, ordering_of
-from sa_perf.pagination.ordering.uniqueness import bare, require_once
+from sa_perf.pagination.ordering.uniqueness import require_once
 from sa_perf.pagination.seek import Segment, first_page, order_by, page_after, parameter_name
 
 if TYPE_CHECKING:
@@ -180,9 +181,9 @@ class Prepared:
 
 def _needs_having(stmt: Select[Any], keys: Sequence[SortKey]) -> bool:
     """Whether a condition on the keys can only be asked of groups: WHERE would read fewer rows."""
-    groups = [unlabelled(one) for one in stmt._group_by_clauses]
-    return bool(groups) and not all(
-        any(isinstance(group, ColumnElement) and key.expression.compare(group) for group in groups)
+    grouped = groups(stmt)
+    return bool(grouped) and not all(
+        any(isinstance(group, ColumnElement) and key.expression.compare(group) for group in grouped)
         for key in keys
     )
 

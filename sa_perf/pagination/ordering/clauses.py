@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Select, TextClause
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import (
+    BindParameter,
     ColumnClause,
     Label,
     UnaryExpression,
@@ -16,17 +18,25 @@ from sqlalchemy.sql.elements import (
     _textual_label_reference,
 )
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import ScalarSelect, SelectBase
 
 from sa_perf.errors import PaginationError
-from sa_perf.pagination.ordering.uniqueness import from_elements
+from sa_perf.pagination.ordering.froms import from_elements, is_made_up
 
 __all__ = [
-    "Sorted", "has_entities", "is_windowed", "resolved", "sort_clauses", "sorted_by", "unlabelled",
+    "Sorted", "has_entities", "is_aggregate", "is_windowed", "output_names", "resolved",
+    "sort_clauses", "sorted_by",
 ]  # fmt: skip
 
 Expression: TypeAlias = ColumnElement[Any]
 
 _RANDOM = frozenset({"random", "rand", "newid", "uuid", "gen_random_uuid", "uuid_generate_v4"})
+_AGGREGATE = re.compile(
+    r"count|sum|avg|min|max|total|every|any_value|mode|std|group_concat|(?:array|string|xml)_agg"
+    r"|jsonb?_(?:object_)?(?:agg\w*|arrayagg|objectagg)|jsonb?_group_\w+|range_\w*agg"
+    r"|bit_(?:and|or|xor)|bool_(?:and|or)|stddev\w*|var(?:iance|_pop|_samp)|(?:co|re)\w+_(?:pop|samp)"
+    r"|corr|percentile_\w+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,30 @@ def resolved(stmt: Any, clause: Any) -> Sorted:  # noqa: ANN401
         else:
             break
     _refuse_unsortable(clause)
-    return Sorted(clause, descending, nulls_first)
+    return Sorted(_beside_entities(clause), descending, nulls_first)
+
+
+def _beside_entities(expression: Expression) -> Expression:
+    """An expression for any place of a statement, where it brings no condition along.
+
+    Where an attribute of a class that shares its table is selected, or stands in WHERE (SQLAlchemy
+    2.1), the statement is held to that class's rows; where it is sorted by, it is not.
+    """
+
+    def without_entity(element: Any, **_: object) -> Any:  # noqa: ANN401
+        if isinstance(element, (SelectBase, ScalarSelect, BindParameter)):
+            return element  # a subquery of its own; the parameter's name
+        return element._deannotate() if _shares_table(element) else None
+
+    if any(map(_shares_table, visitors.iterate(expression))):
+        found: Expression = visitors.replacement_traverse(expression, {}, without_entity)
+        return found
+    return expression
+
+
+def _shares_table(element: Any) -> bool:  # noqa: ANN401
+    entity = element._annotations.get("parententity")
+    return entity is not None and entity.mapper._single_table_criterion is not None
 
 
 def _named(stmt: Any, name: str) -> Expression:  # noqa: ANN401
@@ -92,10 +125,16 @@ def _named(stmt: Any, name: str) -> Expression:  # noqa: ANN401
         for column in one.c:
             if name in (column.name, column.key):
                 return column
-    names = sorted({str(one.key) for one in outputs if getattr(one, "key", None)})
     raise PaginationError(
-        f"ORDER BY names {name!r}, which the statement does not have; it has: {', '.join(names)}"
+        f"ORDER BY names {name!r}, which the statement does not have; it has: "
+        f"{', '.join(sorted(set(output_names(outputs))))}"
     )
+
+
+def output_names(outputs: Iterable[Any]) -> list[str]:
+    """Names of columns for a message; what has none is called so."""
+    keys = [getattr(one, "key", None) for one in outputs]
+    return ["(no name)" if key is None or is_made_up(key) else str(key) for key in keys]
 
 
 def _refuse_unsortable(clause: Any) -> None:  # noqa: ANN401
@@ -139,9 +178,26 @@ def is_windowed(expression: Any) -> bool:  # noqa: ANN401  # any element of a st
     return any(one.__visit_name__ == "over" for one in visitors.iterate(expression))
 
 
-def unlabelled(column: Any) -> Expression:  # noqa: ANN401
-    """What stands behind a label."""
-    while isinstance(column, (Label, _label_reference)):
-        column = column.element
-    found: Expression = column
-    return found
+def is_aggregate(expression: Any) -> bool:  # noqa: ANN401  # any element of a statement
+    """Whether it makes one value of many rows: an aggregate that is no window's or subquery's."""
+    return any(
+        one.__visit_name__ == "withingroup"
+        or (isinstance(one, FunctionElement) and _gives_one_of_many(one))
+        for one in _of_its_own(expression)
+    )
+
+
+def _gives_one_of_many(function: Any) -> bool:  # noqa: ANN401
+    name = str(getattr(function, "name", "")).lower()
+    # SQLite's max(a, b) is the larger of two values.
+    of_values = name in ("min", "max") and len(function.clauses) > 1
+    return _AGGREGATE.fullmatch(name) is not None and not of_values
+
+
+def _of_its_own(expression: Any) -> Iterator[Any]:  # noqa: ANN401
+    """The parts of an expression, those of windows and subqueries left out."""
+    if expression.__visit_name__ == "over" or isinstance(expression, (SelectBase, ScalarSelect)):
+        return
+    yield expression
+    for part in expression.get_children():
+        yield from _of_its_own(part)

@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from sqlalchemy import ColumnElement, Select
 from sqlalchemy import types as sqltypes
@@ -26,10 +26,10 @@ from sa_perf.pagination.ordering.clauses import (
     has_entities,
     resolved,
     sort_clauses,
-    unlabelled,
 )
+from sa_perf.pagination.ordering.froms import from_elements, groups, nullable_froms, unlabelled
 from sa_perf.pagination.ordering.nullability import may_be_null
-from sa_perf.pagination.ordering.uniqueness import Rows, from_elements, nullable_froms
+from sa_perf.pagination.ordering.uniqueness import Rows
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
@@ -56,9 +56,9 @@ class _Source:
         if self.place == "order":
             return resolved(stmt, sort_clauses(stmt)[self.index]).expression
         if self.place == "group":
-            return unlabelled(stmt._group_by_clauses[self.index])
+            return cast("Expression", groups(stmt)[self.index])
         if self.place == "output":
-            return unlabelled(stmt.selected_columns.values()[self.index])
+            return cast("Expression", unlabelled(stmt.selected_columns.values()[self.index]))
         if self.place == "from":  # an alias or subquery is another one in each statement
             found: Expression = list(from_elements(stmt)[self.index].c)[self.at]
             return found
@@ -232,8 +232,8 @@ class _Analysis:
                 if element is expression.table:
                     names = [one.key for one in element.c]
                     return _Source("from", index, at=names.index(expression.key))
-        for index, one in enumerate(self._stmt._group_by_clauses):
-            if unlabelled(one) is expression:
+        for index, one in enumerate(groups(self._stmt)):
+            if one is expression:
                 return _Source("group", index)
         for index, one in enumerate(self._outputs):
             if one is expression:

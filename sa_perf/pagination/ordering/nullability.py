@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import BindParameter, Case, ColumnClause, Label, Nu
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, CompoundSelect, TableClause
 
-from sa_perf.pagination.ordering.uniqueness import nullable_froms
+from sa_perf.pagination.ordering.froms import groups_by_sets, nullable_froms
 
 __all__ = ["may_be_null"]
 
@@ -67,7 +67,7 @@ def _column_may_be_null(column: ColumnClause[Any]) -> bool:
     selects = element.selects if isinstance(element, CompoundSelect) else [element]
     at = [one.key for one in column.table.c].index(column.key)
     for select in selects:
-        if not isinstance(select, Select):
+        if not isinstance(select, Select) or groups_by_sets(select):
             return True
         outputs = list(select.selected_columns)
         if at >= len(outputs) or may_be_null(outputs[at], nullable_froms(select)):

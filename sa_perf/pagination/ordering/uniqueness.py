@@ -8,13 +8,12 @@ its author, so the author's key is not needed), GROUP BY and DISTINCT.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import ColumnElement, FromClause, Index, Join, Select, UniqueConstraint
-from sqlalchemy.orm import LoaderCriteriaOption, lazyload
 from sqlalchemy.sql import operators, visitors
-from sqlalchemy.sql.elements import BindParameter, BooleanClauseList, ColumnClause, Label
+from sqlalchemy.sql.elements import BindParameter, BooleanClauseList, ColumnClause
 from sqlalchemy.sql.selectable import (
     AliasedReturnsRows,
     CompoundSelect,
@@ -24,43 +23,30 @@ from sqlalchemy.sql.selectable import (
 )
 
 from sa_perf.errors import PaginationError
+from sa_perf.pagination.ordering.froms import (
+    bare,
+    elements_of,
+    from_elements,
+    groups,
+    groups_by_sets,
+    is_made_up,
+    roots,
+    unlabelled,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import NamedFromClause
 
-__all__ = ["Rows", "bare", "columns_of", "from_elements", "nullable_froms", "require_once"]
+__all__ = ["Rows", "columns_of", "require_once"]
 
 Column: TypeAlias = ColumnElement[Any]
 
 _EQUALITIES = (operators.eq, operators.is_not_distinct_from)
 
 
-def bare(stmt: Select[Any]) -> Select[Any]:
-    """The statement without eager loads: their joins are no FROMs of its own.
-
-    Options that choose rows (``with_loader_criteria``) stay. It gives the same rows.
-    """
-    copy = stmt._generate()
-    copy._with_options = tuple(
-        option for option in stmt._with_options if isinstance(option, LoaderCriteriaOption)
-    )
-    # Relationships may be lazy="joined" by themselves.
-    return copy.options(lazyload("*")) if "orm" in stmt._propagate_attrs.values() else copy
-
-
-def _roots(stmt: Select[Any]) -> Sequence[FromClause]:
-    # Without ORDER BY, in which names may stand that nobody has.
-    return bare(stmt).order_by(None).get_final_froms()
-
-
 def columns_of(expression: Column) -> set[ColumnClause[Any]]:
     """The columns that an expression is made of."""
     return {one for one in visitors.iterate(expression) if isinstance(one, ColumnClause)}
-
-
-def from_elements(stmt: Select[Any]) -> list[FromClause]:
-    """The tables, aliases and subqueries of the FROM clause, in its order."""
-    return [leaf.selectable for root in _roots(stmt) for leaf in _flatten(root, optional=False)]
 
 
 def require_once(stmt: Select[Any]) -> None:
@@ -73,7 +59,7 @@ def require_once(stmt: Select[Any]) -> None:
         PaginationError: says which join it is and what to do.
     """
     try:
-        missing = Rows(stmt).missing([_inner(column) for column in stmt.selected_columns])
+        missing = Rows(stmt).missing([unlabelled(column) for column in stmt.selected_columns])
     except PaginationError:
         repeats = "no key is known that tells rows apart"
     else:
@@ -87,24 +73,13 @@ def require_once(stmt: Select[Any]) -> None:
     )
 
 
-def nullable_froms(stmt: Select[Any]) -> set[FromClause]:
-    """The FROMs that an outer join may fill with NULLs."""
-    return {
-        leaf.selectable
-        for root in _roots(stmt)
-        for leaf in _flatten(root, optional=False)
-        if leaf.optional
-    }
-
-
 @dataclass(eq=False)
 class _Leaf:
     """One table, subquery or the like of a FROM clause."""
 
     selectable: FromClause
-    optional: bool
     #: Column sets of which each tells its rows apart; the best first.
-    keys: list[tuple[Column, ...]] = field(default_factory=list)
+    keys: list[tuple[Column, ...]]
 
     def owns(self, column: Column) -> bool:
         return getattr(column, "table", None) is self.selectable
@@ -119,17 +94,14 @@ class Rows:
 
     def __init__(self, stmt: Select[Any]) -> None:
         self._stmt = bare(stmt)
-        froms = _roots(stmt)
-        self._leaves = [leaf for root in froms for leaf in _flatten(root, optional=False)]
+        self._leaves = [_Leaf(one, _keys(one)) for one in from_elements(stmt)]
         #: (known, found): who knows the first column knows the second.
         self._pairs: list[tuple[Column, Column]] = []
         self._constants: set[Column] = set()
-        for root in froms:
+        for root in roots(stmt):
             self._read_joins(root)
         for criterion in self._stmt._where_criteria:
             self._read(criterion, outer=None)
-        for leaf in self._leaves:
-            leaf.keys = _keys(leaf.selectable)
 
     def missing(self, known: Sequence[Column]) -> list[Column]:
         """What must be added to some expressions so that together they tell all rows apart.
@@ -166,9 +138,9 @@ class Rows:
         if stmt._distinct_on:
             return list(stmt._distinct_on)
         if stmt._distinct:
-            return [_inner(column) for column in stmt.selected_columns]
+            return [unlabelled(column) for column in stmt.selected_columns]
         if stmt._group_by_clauses:
-            return [_inner(one) for one in stmt._group_by_clauses]
+            return groups(stmt)
         return None
 
     def _missing_keys(self, known: Sequence[Column]) -> list[Column]:
@@ -252,7 +224,7 @@ class Rows:
         self._read_joins(root.left)
         self._read_joins(root.right)
         if root.onclause is not None and not root.full:
-            outer = _leaf_selectables(root.right) if root.isouter else None
+            outer = set(elements_of(root.right)) if root.isouter else None
             self._read(root.onclause, outer=outer)
 
     def _read(self, criterion: Any, *, outer: set[FromClause] | None) -> None:  # noqa: ANN401
@@ -274,25 +246,6 @@ class Rows:
                 self._constants.add(found)
             elif isinstance(source, ColumnClause):
                 self._pairs.append((source, found))
-
-
-def _flatten(root: FromClause, *, optional: bool) -> Iterator[_Leaf]:
-    if isinstance(root, Join):
-        yield from _flatten(root.left, optional=optional or root.full)
-        yield from _flatten(root.right, optional=optional or root.isouter or root.full)
-    elif isinstance(root, FromGrouping):
-        yield from _flatten(root.element, optional=optional)
-    else:
-        yield _Leaf(selectable=_plain(root), optional=optional)
-
-
-def _leaf_selectables(root: FromClause) -> set[FromClause]:
-    return {leaf.selectable for leaf in _flatten(root, optional=False)}
-
-
-def _plain(selectable: FromClause) -> FromClause:
-    """Without the ORM's annotations, so that a column's ``table`` is this very object."""
-    return selectable._deannotate()
 
 
 def _keys(selectable: FromClause) -> list[tuple[Column, ...]]:
@@ -340,11 +293,11 @@ def _output_key(inner: SelectBase) -> tuple[Column, ...] | None:
     if isinstance(inner, CompoundSelect):
         distinct = not inner.keyword.name.endswith("_ALL")
         return tuple(inner.selected_columns) if distinct else None
-    if not isinstance(inner, Select):
+    if not isinstance(inner, Select) or groups_by_sets(inner):
         return None
     outputs = list(inner.selected_columns)
     try:
-        missing = Rows(inner).missing([_inner(column) for column in outputs])
+        missing = Rows(inner).missing([unlabelled(column) for column in outputs])
         if missing:
             return None
         needed = Rows(inner).missing([])
@@ -352,16 +305,11 @@ def _output_key(inner: SelectBase) -> tuple[Column, ...] | None:
         return None
     key = []
     for one in needed:
-        column = next((output for output in outputs if _same(_inner(output), one)), None)
+        column = next((output for output in outputs if _same(unlabelled(output), one)), None)
         if column is None:  # it follows from others, as missing() said above
             return tuple(outputs)
         key.append(column)
     return tuple(key)
-
-
-def _inner(column: Any) -> Column:  # noqa: ANN401
-    element: Column = column.element if isinstance(column, Label) else column
-    return element
 
 
 def _same(one: Column, other: Column) -> bool:
@@ -376,7 +324,9 @@ def _acts_on_many_rows(expression: Column) -> bool:
 
 def _no_key(selectable: FromClause) -> PaginationError:
     name = getattr(selectable, "name", None)
-    named = f"{name!r}" if isinstance(name, str) else "a part of the FROM clause"
+    named = "a part of FROM that has no name"
+    if isinstance(name, str) and not is_made_up(name):
+        named = repr(name)
     return PaginationError(
         f"rows that sort alike cannot be told apart: {named} has no primary key or unique columns "
         "that sa_perf knows of; add columns to ORDER BY that make each row unique and pass "

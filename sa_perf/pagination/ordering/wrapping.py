@@ -21,8 +21,15 @@ from sqlalchemy.sql.selectable import (
 )
 
 from sa_perf.errors import PaginationError
-from sa_perf.pagination.ordering.clauses import has_entities, is_windowed, sorted_by
-from sa_perf.pagination.ordering.uniqueness import Rows, bare, nullable_froms
+from sa_perf.pagination.ordering.clauses import (
+    has_entities,
+    is_aggregate,
+    is_windowed,
+    output_names,
+    sorted_by,
+)
+from sa_perf.pagination.ordering.froms import bare, groups_by_sets, nullable_froms, unlabelled
+from sa_perf.pagination.ordering.uniqueness import Rows
 
 __all__ = ["pageable"]
 
@@ -65,6 +72,7 @@ def pageable(stmt: object) -> Select[Any]:
     if stmt._for_update_arg is not None and _is_wrapped(stmt):
         raise PaginationError("FOR UPDATE cannot be paged together with LIMIT or DISTINCT ON")
     _refuse_hidden_windows(stmt)
+    _refuse_totals(stmt)
     if any(getattr(stmt, name, None) is not None for name in _EXTENDED):
         raise PaginationError(
             "Select.ext() may choose rows in a way that cannot be read, as distinct_on() does; "
@@ -88,6 +96,23 @@ def _refuse_hidden_windows(stmt: Select[Any]) -> None:
         )
 
 
+def _refuse_totals(stmt: Select[Any]) -> None:
+    """A total over all rows is one row; the totals of ROLLUP share the columns of groups."""
+    if groups_by_sets(stmt):
+        raise PaginationError(
+            "the totals that ROLLUP, CUBE or GROUPING SETS add look like groups without a name; "
+            "page a subquery by what tells them apart, e.g. grouping(): rows = stmt.subquery(), "
+            "then keyset(select(rows).order_by(...), unique=True)"
+        )
+    if not stmt._group_by_clauses and (
+        stmt._having_criteria or any(map(is_aggregate, stmt._raw_columns))
+    ):
+        raise PaginationError(
+            "an aggregate without GROUP BY gives one row, so there are no pages; execute the "
+            "statement as it is, or add group_by()"
+        )
+
+
 def _is_wrapped(stmt: Select[Any]) -> bool:
     windowed = any(is_windowed(one) for one in stmt._raw_columns) or any(
         is_windowed(one.expression) for one in sorted_by(stmt)
@@ -108,7 +133,7 @@ def _from_compound(stmt: CompoundSelect[Any]) -> Select[Any]:
         if column is None:
             raise PaginationError(
                 f"ORDER BY {one.expression} of a UNION names none of its columns: "
-                f"{', '.join(str(output.key) for output in outputs)}"
+                f"{', '.join(output_names(outputs))}"
             )
         clauses.append(one.applied_to(column))
     return _selected(sub, len(outputs), [str(one.key) for one in outputs]).order_by(*clauses)
@@ -149,12 +174,7 @@ def _joined_to_keys(stmt: Select[Any]) -> Select[Any]:
     # A window sees all rows only in there; its value is taken from there.
     raw: list[Any] = stmt._raw_columns
     windows = [one for one in raw if is_windowed(one)]
-    inner_columns = [*keys, *sorts, *(getattr(one, "element", one) for one in windows)]
-    labels = [one.label(f"{_PREFIX}{at}") for at, one in enumerate(inner_columns)]
-    inner = bare(stmt).with_only_columns(*labels, maintain_column_froms=True)
-    if not stmt._has_row_limiting_clause and not stmt._distinct_on:
-        inner = inner.order_by(None)
-    sub = inner.subquery()
+    sub = _kept_rows(stmt, [*keys, *sorts, *map(unlabelled, windows)])
     columns = list(sub.c)
     computed = iter(columns[len(keys) + len(sorts) :])
     outer = stmt
@@ -180,6 +200,18 @@ def _joined_to_keys(stmt: Select[Any]) -> Select[Any]:
         # What the table has itself may be served by an index; a window's value stands only here.
         clauses.append(one.applied_to(column if is_windowed(one.expression) else one.expression))
     return outer.order_by(*clauses)
+
+
+def _kept_rows(stmt: Select[Any], values: Sequence[Expression]) -> Subquery:
+    """Some values of the rows that the statement gives, under names of our own."""
+    labels = [one.label(f"{_PREFIX}{at}") for at, one in enumerate(values)]
+    # FROM keeps a class, with its condition on a table that it shares, only where that comes first.
+    classes_first = sorted(stmt._raw_columns, key=lambda one: isinstance(one, ColumnElement))
+    inner = bare(stmt).with_only_columns(*classes_first)
+    inner = inner.with_only_columns(*labels, maintain_column_froms=True)
+    if not stmt._has_row_limiting_clause and not stmt._distinct_on:
+        inner = inner.order_by(None)
+    return inner.subquery()
 
 
 def _selected(sub: Subquery, width: int, names: Sequence[str]) -> Select[Any]:
