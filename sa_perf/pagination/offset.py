@@ -21,13 +21,13 @@ from sa_perf.pagination.counting import (
     checked_how,
     count,
     criteria_of,
-    without_eager_joins,
 )
 from sa_perf.pagination.deferred import DeferredJoin, deferred_join_of
 from sa_perf.pagination.offset_page import OffsetPage
 from sa_perf.pagination.ordering.clauses import Sorted, has_entities, sorted_by
 from sa_perf.pagination.ordering.froms import bare
-from sa_perf.pagination.ordering.uniqueness import Rows, require_once
+from sa_perf.pagination.ordering.keys import tie_breaks
+from sa_perf.pagination.ordering.uniqueness import require_once
 from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.sessions import in_session
 
@@ -266,10 +266,9 @@ def _totally_ordered(stmt: Select[Any], *, unique: bool) -> Select[Any]:
         if not ordered:
             raise PaginationError("unique=True vouches for the ORDER BY, but there is none")
         return stmt
-    missing = Rows(without_eager_joins(stmt)).missing([one.expression for one in ordered])
     # Tie-breaks go the way of the last key, so that one index serves them all.
     descending = bool(ordered) and ordered[-1].descending
-    ties = [Sorted(one, descending, nulls_first=None) for one in missing]
+    ties = [Sorted(one, descending, nulls_first=None) for one in tie_breaks(stmt)]
     return stmt.order_by(*(tie.applied_to(tie.expression) for tie in ties)) if ties else stmt
 
 

@@ -135,21 +135,6 @@ def test_a_cursor_holds_for_one_alias_and_one_kind_of_join(filled: Any, change: 
             other.page(session, cursor)
 
 
-def test_a_cursor_holds_for_one_column_without_a_name(filled: Any) -> None:
-    author = filled.Author
-
-    def stmt(at: int) -> Any:
-        per_name = select(author.name, func.min(author.id), func.max(author.id))
-        rows = per_name.group_by(author.name).subquery()
-        return select(rows).order_by(rows.c[at], rows.c.name)
-
-    with filled.session() as session:
-        cursor = keyset(stmt(1), size=2, signer=SIGNER).page(session).next_cursor
-        assert keyset(stmt(1), size=2, signer=SIGNER).page(session, cursor).items
-        with pytest.raises(InvalidCursor):
-            keyset(stmt(2), size=2, signer=SIGNER).page(session, cursor)
-
-
 def test_a_total_over_all_rows_is_no_list(filled: Any) -> None:
     author = filled.Author
     for stmt in (

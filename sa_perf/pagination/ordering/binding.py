@@ -16,6 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import CompoundSelect, FromGrouping, SelectBase
 
 from sa_perf.pagination.ordering.froms import groups, is_made_up, roots
+from sa_perf.pagination.ordering.shapes import Shapes
 
 if TYPE_CHECKING:
     from sqlalchemy import FromClause
@@ -25,10 +26,25 @@ if TYPE_CHECKING:
 __all__ = ["binding_of"]
 
 
+_shapes: Shapes[str] = Shapes()
+
+
 def binding_of(stmt: Select[Any], keys: Sequence[SortKey], database: str) -> str:
     """The order in words: FROM, columns, operators, functions and constants, but no SQL text."""
+    constants = [
+        _constant(one.effective_value)
+        for key in keys
+        for one in visitors.iterate(key.expression)
+        if isinstance(one, BindParameter)
+    ]
+    # The same ORDER BY gives more keys or fewer, as the caller vouches that it is unique or not.
+    shape = _shapes.of(stmt, database, len(keys), find=lambda: _of_shape(stmt, keys))
+    return "\n".join([database, shape, *constants])
+
+
+def _of_shape(stmt: Select[Any], keys: Sequence[SortKey]) -> str:
     words = _Words()
-    parts = [database, " ".join(words.of_rows(stmt))]
+    parts = [" ".join(words.of_rows(stmt))]
     for key in keys:
         direction = "desc" if key.descending else "asc"
         nulls = "first" if key.nulls_first else "last"
@@ -37,7 +53,7 @@ def binding_of(stmt: Select[Any], keys: Sequence[SortKey], database: str) -> str
 
 
 class _Words:
-    """Words for the parts of one statement.
+    """Words for the parts of one statement, but for its constants.
 
     What SQLAlchemy names itself has another name in each process: it goes by its number.
     """
@@ -46,7 +62,7 @@ class _Words:
         self._numbers: dict[object, int] = {}
 
     def of_rows(self, stmt: SelectBase) -> Iterator[str]:
-        """Which rows a statement has: FROM, WHERE, GROUP BY, HAVING; no constants."""
+        """Which rows a statement has: FROM, WHERE, GROUP BY, HAVING."""
         if isinstance(stmt, CompoundSelect):
             yield stmt.keyword.name
             for one in stmt.selects:
@@ -64,7 +80,7 @@ class _Words:
         for keyword, elements in clauses.items():
             for element in elements:
                 yield keyword
-                yield from self.of(element, values=False)
+                yield from self.of(element)
 
     def of_from(self, root: FromClause) -> Iterator[str]:
         """A FROM: tables, kinds of joins, their conditions; what a subquery without name holds."""
@@ -76,7 +92,7 @@ class _Words:
             yield from self.of_from(root.right)
             if root.onclause is not None:
                 yield "on"
-                yield from self.of(root.onclause, values=False)
+                yield from self.of(root.onclause)
             return
         known = len(self._numbers)
         yield self._name(root)
@@ -84,8 +100,8 @@ class _Words:
         if len(self._numbers) > known and isinstance(element, SelectBase):
             yield from self.of_rows(element)
 
-    def of(self, expression: Any, *, values: bool = True) -> Iterator[str]:  # noqa: ANN401
-        """An expression, with its constants or without."""
+    def of(self, expression: Any) -> Iterator[str]:  # noqa: ANN401
+        """An expression, without its constants."""
         one: Any
         for one in visitors.iterate(expression):
             if isinstance(one, ColumnClause):
@@ -93,7 +109,7 @@ class _Words:
             elif isinstance(one, FunctionElement):
                 yield f"{getattr(one, 'name', '')}()"
             elif isinstance(one, BindParameter):
-                yield _constant(one.effective_value) if values else "?"
+                yield "?"
             elif getattr(one, "operator", None) is not None:
                 yield getattr(one.operator, "__name__", str(one.operator))
             elif one.__visit_name__ == "cast":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, Join, Select
+from sqlalchemy import ColumnElement, FromClause, Join, Select
 from sqlalchemy.orm import LoaderCriteriaOption, lazyload
 from sqlalchemy.sql.elements import ClauseList, Label, TextClause, _label_reference
 from sqlalchemy.sql.selectable import FromGrouping
@@ -76,7 +76,8 @@ def groups(stmt: Select[Any]) -> list[Any]:
     found: list[Any] = []
     for one in stmt._group_by_clauses:
         # Of a function, which could be a table too, SQLAlchemy makes a list of its columns.
-        found += one.clauses if type(one) is ClauseList else [one]
+        is_list = isinstance(one, ClauseList) and not isinstance(one, ColumnElement)
+        found += one.clauses if is_list else [one]
     return [unlabelled(one) for one in found]
 
 

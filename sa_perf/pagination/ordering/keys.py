@@ -7,8 +7,6 @@ are taken anew from each statement.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -26,9 +24,11 @@ from sa_perf.pagination.ordering.clauses import (
     has_entities,
     resolved,
     sort_clauses,
+    sorted_by,
 )
 from sa_perf.pagination.ordering.froms import from_elements, groups, nullable_froms, unlabelled
 from sa_perf.pagination.ordering.nullability import may_be_null
+from sa_perf.pagination.ordering.shapes import Shapes
 from sa_perf.pagination.ordering.uniqueness import Rows
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
 
     from sa_perf.dialects.seeking import Seeking, SortValue
 
-__all__ = ["SortKey", "ordering_of"]
+__all__ = ["SortKey", "ordering_of", "tie_breaks"]
 
 Expression: TypeAlias = ColumnElement[Any]
-
-_SHAPES_KEPT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +123,8 @@ class _Recipe:
         )
 
 
-class _Shapes:
-    """The recipes of the statement shapes that were seen last; safe for threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._recipes: OrderedDict[object, tuple[_Recipe, ...]] = OrderedDict()
-
-    def get(self, key: object) -> tuple[_Recipe, ...] | None:
-        with self._lock:
-            found = self._recipes.get(key)
-            if found is not None:
-                self._recipes.move_to_end(key)
-            return found
-
-    def put(self, key: object, recipes: tuple[_Recipe, ...]) -> None:
-        with self._lock:
-            self._recipes[key] = recipes
-            if len(self._recipes) > _SHAPES_KEPT:
-                self._recipes.popitem(last=False)
-
-
-_shapes = _Shapes()
+_recipes: Shapes[tuple[_Recipe, ...]] = Shapes()
+_ties: Shapes[tuple[_Source, ...]] = Shapes()
 
 
 def ordering_of(
@@ -163,19 +141,26 @@ def ordering_of(
     Raises:
         PaginationError: the rows cannot be put into a stable order; says why and what to do.
     """
-    cache_key = stmt._generate_cache_key()
-    known = None
-    at: object = None
-    if cache_key is not None:
-        # Whether a constant is NULL is no part of the key, but of what is known.
-        empty = tuple(one.value is None for one in cache_key.bindparams)
-        at = (cache_key.key, empty, dialect.name, dialect.driver, unique)
-        known = _shapes.get(at)
-    if known is None:
-        known = tuple(_Analysis(stmt, seeking).recipes(unique=unique))
-        if at is not None:
-            _shapes.put(at, known)
+
+    def recipes() -> tuple[_Recipe, ...]:
+        return tuple(_Analysis(stmt, seeking).recipes(unique=unique))
+
+    known = _recipes.of(stmt, dialect.name, dialect.driver, unique, find=recipes)
     return tuple(recipe.key(stmt) for recipe in known)
+
+
+def tie_breaks(stmt: Select[Any]) -> list[Expression]:
+    """What is missing in a statement's ORDER BY so that no two rows sort alike.
+
+    Raises:
+        PaginationError: nothing would do; says why and what to do.
+    """
+
+    def sources() -> tuple[_Source, ...]:
+        given = [one.expression for one in sorted_by(stmt)]
+        return tuple(_source(stmt, one) for one in Rows(stmt).missing(given))
+
+    return [source.find(stmt) for source in _ties.of(stmt, find=sources)]
 
 
 class _Analysis:
@@ -208,7 +193,7 @@ class _Analysis:
         for expression in missing:
             descending = last.descending if last is not None else False
             yield self._recipe(
-                self._source(expression), Sorted(expression, descending, nulls_first=None)
+                _source(self._stmt, expression), Sorted(expression, descending, nulls_first=None)
             )
 
     def _is_total(self, rows: Rows, given: Sequence[Expression]) -> bool:
@@ -223,22 +208,6 @@ class _Analysis:
                 f"SELECT DISTINCT is ordered by {expression}, which it does not select; select it "
                 "too, or use GROUP BY"
             )
-
-    def _source(self, expression: Expression) -> _Source:
-        if isinstance(expression, ColumnClause):
-            if isinstance(expression.table, TableClause):
-                return _Source("column", column=expression)
-            for index, element in enumerate(from_elements(self._stmt)):
-                if element is expression.table:
-                    names = [one.key for one in element.c]
-                    return _Source("from", index, at=names.index(expression.key))
-        for index, one in enumerate(groups(self._stmt)):
-            if one is expression:
-                return _Source("group", index)
-        for index, one in enumerate(self._outputs):
-            if one is expression:
-                return _Source("output", index)
-        return _Source("column", column=expression)
 
     def _recipe(self, source: _Source, found: Sorted) -> _Recipe:
         expression = found.expression
@@ -263,6 +232,24 @@ class _Analysis:
             if output is expression or _same(output, expression):
                 return index
         return None
+
+
+def _source(stmt: Select[Any], expression: Expression) -> _Source:
+    """Where a statement holds a tie-break."""
+    if isinstance(expression, ColumnClause):
+        if isinstance(expression.table, TableClause):
+            return _Source("column", column=expression)
+        for index, element in enumerate(from_elements(stmt)):
+            if element is expression.table:
+                names = [one.key for one in element.c]
+                return _Source("from", index, at=names.index(expression.key))
+    for index, one in enumerate(groups(stmt)):
+        if one is expression:
+            return _Source("group", index)
+    for index, one in enumerate(map(unlabelled, stmt.selected_columns)):
+        if one is expression:
+            return _Source("output", index)
+    return _Source("column", column=expression)
 
 
 def _same(one: Expression, other: Expression) -> bool:

@@ -26,7 +26,6 @@ from sa_perf.errors import PaginationError
 from sa_perf.pagination.ordering.froms import (
     bare,
     elements_of,
-    from_elements,
     groups,
     groups_by_sets,
     is_made_up,
@@ -94,11 +93,12 @@ class Rows:
 
     def __init__(self, stmt: Select[Any]) -> None:
         self._stmt = bare(stmt)
-        self._leaves = [_Leaf(one, _keys(one)) for one in from_elements(stmt)]
+        froms = roots(stmt)
+        self._leaves = [_Leaf(one, _keys(one)) for root in froms for one in elements_of(root)]
         #: (known, found): who knows the first column knows the second.
         self._pairs: list[tuple[Column, Column]] = []
         self._constants: set[Column] = set()
-        for root in roots(stmt):
+        for root in froms:
             self._read_joins(root)
         for criterion in self._stmt._where_criteria:
             self._read(criterion, outer=None)
