@@ -27,6 +27,7 @@ from sa_perf.pagination.offset_page import OffsetPage
 from sa_perf.pagination.ordering.clauses import Sorted, has_entities, sorted_by
 from sa_perf.pagination.ordering.froms import bare
 from sa_perf.pagination.ordering.keys import tie_breaks
+from sa_perf.pagination.ordering.missing_joins import refuse_missing_joins
 from sa_perf.pagination.ordering.uniqueness import require_once
 from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.sessions import in_session
@@ -262,6 +263,7 @@ class _Form:
 def _totally_ordered(stmt: Select[Any], *, unique: bool) -> Select[Any]:
     """The statement, sorted so that no two rows sort alike."""
     ordered = sorted_by(stmt)
+    refuse_missing_joins(stmt)
     if unique:
         if not ordered:
             raise PaginationError("unique=True vouches for the ORDER BY, but there is none")

@@ -147,6 +147,7 @@ def _refuse_unsortable(clause: Any) -> None:  # noqa: ANN401
             f"ORDER BY text({clause.text!r}) cannot be read; give columns or SQL expressions, or "
             "literal_column() with a type, which can"
         )
+    _refuse_relationship(clause)
     for one in visitors.iterate(clause):
         if isinstance(one, FunctionElement) and str(getattr(one, "name", "")).lower() in _RANDOM:
             raise PaginationError(
@@ -156,6 +157,20 @@ def _refuse_unsortable(clause: Any) -> None:  # noqa: ANN401
     if isinstance(clause, ColumnClause) and clause.is_literal and str(clause.name).isdigit():
         raise PaginationError(
             f"ORDER BY {clause.name} is a column's number; name the column or label instead"
+        )
+
+
+def _refuse_relationship(clause: Any) -> None:  # noqa: ANN401
+    """A relationship stands for the condition of its join, which is no value of a row."""
+    notes = clause._annotations
+    mapper = getattr(notes.get("proxy_owner"), "mapper", None)
+    if mapper is None or isinstance(clause, ColumnClause):
+        return
+    relationship = mapper.relationships.get(notes.get("proxy_key"))
+    if relationship is not None:
+        raise PaginationError(
+            f"ORDER BY {relationship} is a relationship, which is no value to sort by; join it, "
+            f".join({relationship}), and order by columns of {relationship.mapper.class_.__name__}"
         )
 
 

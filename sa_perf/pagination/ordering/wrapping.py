@@ -29,6 +29,7 @@ from sa_perf.pagination.ordering.clauses import (
     sorted_by,
 )
 from sa_perf.pagination.ordering.froms import bare, groups_by_sets, nullable_froms, unlabelled
+from sa_perf.pagination.ordering.missing_joins import refuse_missing_joins
 from sa_perf.pagination.ordering.uniqueness import Rows
 
 __all__ = ["pageable"]
@@ -50,7 +51,8 @@ def pageable(stmt: object) -> Select[Any]:
     ``yield_per`` is taken off, since a page is read whole.
 
     Raises:
-        PaginationError: it is no SELECT, or its rows cannot be told apart.
+        PaginationError: it is no SELECT, its rows cannot be told apart, or it is sorted by a
+            table that it does not read from.
     """
     if isinstance(stmt, SelectStatementGrouping):
         stmt = stmt.element
@@ -71,6 +73,7 @@ def pageable(stmt: object) -> Select[Any]:
         stmt = stmt.execution_options(yield_per=None)
     if stmt._for_update_arg is not None and _is_wrapped(stmt):
         raise PaginationError("FOR UPDATE cannot be paged together with LIMIT or DISTINCT ON")
+    refuse_missing_joins(stmt)
     _refuse_hidden_windows(stmt)
     _refuse_totals(stmt)
     if any(getattr(stmt, name, None) is not None for name in _EXTENDED):
