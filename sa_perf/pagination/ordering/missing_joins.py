@@ -6,10 +6,13 @@ column to FROM without a condition, so each row would come with each of that tab
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause, Select, select
+from sqlalchemy import FromClause, Select
 from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.sql.elements import ColumnClause
+from sqlalchemy.sql.selectable import ScalarSelect, SelectBase
 
 from sa_perf.errors import PaginationError
 from sa_perf.pagination.ordering.clauses import Sorted, sorted_by
@@ -35,25 +38,34 @@ def refuse_missing_joins(stmt: Select[Any]) -> None:
 
 def _is_joined(stmt: Select[Any]) -> bool:
     own = set(from_elements(stmt))
-    ordered = sorted_by(stmt)
-    if _read_with(stmt, ordered) <= own:
+    ordered = [(one, list(_columns(one.expression))) for one in sorted_by(stmt)]
+    if _read_with(stmt, [column for _, columns in ordered for column in columns]) <= own:
         return True
-    for one in ordered:
-        for missing in _read_with(stmt, [one]) - own:
+    for one, columns in ordered:
+        for missing in _read_with(stmt, columns) - own:
             raise _refusal(one, missing)
     return True
 
 
-def _read_with(stmt: Select[Any], ordered: list[Sorted]) -> set[FromClause]:
-    """What a statement reads from if it also selects what it is sorted by.
+def _columns(expression: Any) -> Iterator[ColumnClause[Any]]:  # noqa: ANN401
+    """The columns of tables in an expression, those of subqueries left out."""
+    if isinstance(expression, ColumnClause):
+        if expression.table is not None:
+            yield expression
+    elif not isinstance(expression, (SelectBase, ScalarSelect)):
+        for part in expression.get_children():
+            yield from _columns(part)
+
+
+def _read_with(stmt: Select[Any], columns: Sequence[ColumnClause[Any]]) -> set[FromClause]:
+    """What a statement reads from if it also selects some columns.
 
     SQLAlchemy itself is asked, since it replaces columns by those of polymorphic selectables.
     """
-    columns = [one.expression for one in ordered]
     try:
         return set(from_elements(stmt.add_columns(*columns)))
     except InvalidRequestError:  # with more to read from, join() does not know what it joins to
-        return set(from_elements(select(*columns)))
+        return {column.table._deannotate() for column in columns}
 
 
 def _refusal(sort: Sorted, missing: FromClause) -> PaginationError:
