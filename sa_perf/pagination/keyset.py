@@ -19,6 +19,7 @@ from sa_perf.errors import PaginationError
 from sa_perf.pagination.counting import How, checked_how, count
 from sa_perf.pagination.cursors.payload import Anchor
 from sa_perf.pagination.cursors.signer import CursorSigner
+from sa_perf.pagination.ordering.clock import refuse_clock
 from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.page import Page
 from sa_perf.pagination.prepared import Prepared
@@ -144,6 +145,7 @@ class KeysetPager(Generic[T]):
         warn_unindexed: bool = False,
     ) -> None:
         self.stmt = pageable(stmt)
+        refuse_clock(stmt)
         self.size = _checked_size(size, max_size)
         self.max_size = max_size
         self._signer = signer
