@@ -7,18 +7,27 @@ password or a bind value.
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveError",
     "ExpiredCursor",
     "ExplainError",
     "ExplainRefused",
     "InvalidCursor",
     "InvalidPageRequest",
+    "InvalidPolicy",
     "InvalidSettings",
     "InvalidSnapshot",
+    "LeaseLost",
+    "MigrationError",
     "MissingExtra",
+    "MissingTables",
     "NotInstalled",
     "PaginationError",
+    "PartitionError",
+    "PolicyBusy",
+    "RetentionError",
     "SaPerfError",
     "SaPerfWarning",
+    "SpaceRefused",
     "UnindexedPageWarning",
     "UnsupportedDatabase",
 ]
@@ -88,6 +97,58 @@ class ExpiredCursor(InvalidCursor):
 
 class InvalidPageRequest(SaPerfError, ValueError):
     """A request asks for a page in a way that no list allows; it may be shown to a client."""
+
+
+class RetentionError(SaPerfError, ValueError):
+    """A policy or a run of policies cannot be carried out as it was asked for."""
+
+
+class InvalidPolicy(RetentionError):
+    """One or more retention policies do not fit their models; the message names each fault.
+
+    Attributes:
+        problems: one sentence a fault, in the order of the models.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+class PolicyBusy(RetentionError):
+    """Somebody else runs the policy now; the message says who and until when.
+
+    Attributes:
+        owner: host and process of the runner.
+    """
+
+    def __init__(self, message: str, *, owner: str | None) -> None:
+        self.owner = owner
+        super().__init__(message)
+
+
+class LeaseLost(RetentionError):
+    """Another runner has taken the policy over; the batch under way was rolled back."""
+
+
+class ArchiveError(SaPerfError, OSError):
+    """Rows could not be archived, or what was archived is not what was written."""
+
+
+class SpaceRefused(SaPerfError, RuntimeError):
+    """Space is not reclaimed, since that would not fit or block too long; the message says what."""
+
+
+class PartitionError(SaPerfError, ValueError):
+    """Partitions cannot be made, attached or dropped as asked for; nothing was changed."""
+
+
+class MissingTables(SaPerfError, LookupError):
+    """The database lacks tables of sa_perf's own, or has old ones; says how to make them."""
+
+
+class MigrationError(SaPerfError, RuntimeError):
+    """sa_perf's own tables cannot be brought to the revision that was asked for."""
 
 
 class SaPerfWarning(UserWarning):

@@ -1,0 +1,1 @@
+"""Retention policies on models, run in gentle bounded batches."""

@@ -1,0 +1,104 @@
+"""sa_perf's own tables: their MetaData, their version in a database."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, Connection, Engine, MetaData, String, column, inspect, select, table
+from sqlalchemy.exc import DBAPIError
+
+from sa_perf.errors import MissingTables
+
+__all__ = [
+    "PREFIX",
+    "SCHEMA_VERSION",
+    "UNRECORDED",
+    "VERSION_TABLE",
+    "database_label",
+    "metadata",
+    "require_tables",
+    "stored_version",
+]
+
+#: Every table of ours begins so, the version table of the migrations too.
+PREFIX = "sa_perf_"
+
+#: Newest revision in migrations/versions: what the tables of this version of sa_perf look like.
+SCHEMA_VERSION = "sa_perf_0001"
+
+#: Where Alembic keeps the revision; not in `metadata`, for no migration makes it.
+VERSION_TABLE = f"{PREFIX}alembic_version"
+
+#: Execution options of sa_perf's own statements: the recorder leaves these out.
+UNRECORDED = {"sa_perf_ignore": True}
+
+#: Rooms that keep something in a database add their tables when they are imported.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_STORED = select(column("version_num", String)).select_from(table(VERSION_TABLE))
+
+
+def require_tables(bind: Engine | Connection) -> None:
+    """See to it that a database has sa_perf's tables as this version of sa_perf knows them.
+
+    One SELECT of one row, for the start of each run; within a transaction of the caller's one
+    look into the catalog more. `sa_perf.migration.check` looks at the tables themselves.
+
+    Args:
+        bind: a connection is left as it was, within its transaction or without one.
+
+    Raises:
+        MissingTables: they are not there, or are those of another version; says what to run.
+    """
+    if isinstance(bind, Engine):
+        with bind.connect() as connection:
+            found = stored_version(connection)
+    else:
+        found = stored_version(bind)
+    if found == SCHEMA_VERSION:
+        return
+    has = (
+        "has no tables of sa_perf's"
+        if found is None
+        else f"has sa_perf's tables of version {found!r}, but this sa_perf needs {SCHEMA_VERSION!r}"
+    )
+    raise MissingTables(
+        f"{database_label(bind.engine.url)} {has}; run: sa-perf db upgrade --url URL, "
+        "or call sa_perf.migration.upgrade(engine)"
+    )
+
+
+def stored_version(connection: Connection) -> str | None:
+    """Revision of sa_perf's tables in a database; None where it has none of them.
+
+    Args:
+        connection: left as it was, within its transaction or without one.
+    """
+    if connection.in_transaction():
+        # A SELECT that fails would end the transaction on some databases.
+        return _read(connection) if inspect(connection).has_table(VERSION_TABLE) else None
+    try:
+        return _read(connection)
+    except DBAPIError:
+        connection.rollback()
+        if inspect(connection).has_table(VERSION_TABLE):
+            raise
+        return None
+    finally:
+        connection.rollback()
+
+
+def database_label(url: URL) -> str:
+    """A URL for messages: without user, password and query."""
+    shown = URL.create(url.drivername, host=url.host, port=url.port, database=url.database)
+    return shown.render_as_string().partition("?")[0]
+
+
+def _read(connection: Connection) -> str | None:
+    return connection.scalar(_STORED, execution_options=UNRECORDED)
