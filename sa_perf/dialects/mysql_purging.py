@@ -1,0 +1,89 @@
+"""Purging MySQL and MariaDB: rows lie in the order of the primary key."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    Table,
+    func,
+    select,
+    text,
+)
+
+from sa_perf.dialects.purging_base import Purging, utc
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["MariaDBPurging", "MySQLPurging"]
+
+
+class MySQLPurging(Purging):
+    """Rows lie in the order of the primary key (InnoDB)."""
+
+    clustered = True
+    locks_end_with_connections = True
+    returning = False
+    reads_own_table = False
+
+    @contextmanager
+    def transaction(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
+        """With ``innodb_lock_wait_timeout``, in whole seconds; it stays with the connection."""
+        with connection.begin():
+            seconds = max(1, math.ceil(lock_seconds))
+            connection.exec_driver_sql(f"SET SESSION innodb_lock_wait_timeout = {seconds}")
+            yield
+
+    def utc_now(self, connection: Connection) -> datetime:
+        """``UTC_TIMESTAMP(6)``."""
+        return utc(connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one())
+
+    def lock(self, connection: Connection, name: str) -> bool:
+        """``GET_LOCK``: it ends with the connection."""
+        with self.reading(connection):
+            found = connection.execute(select(func.get_lock(_short(name), 0))).scalar()
+        return found == 1
+
+    def unlock(self, connection: Connection, name: str) -> None:
+        """``RELEASE_LOCK``."""
+        with self.reading(connection):
+            connection.execute(select(func.release_lock(_short(name))))
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Lock wait timeout, deadlock, record changed since last read."""
+        arguments = getattr(getattr(error, "orig", None), "args", ())
+        return bool(arguments) and arguments[0] in (1205, 1213, 1020)
+
+    def size(self, connection: Connection, table: Table) -> tuple[float | None, int | None]:
+        """InnoDB's estimates, from ``information_schema``."""
+        found = text(
+            "SELECT table_rows, data_length + index_length FROM information_schema.tables "
+            "WHERE table_name = :name AND table_schema = coalesce(:schema, database())"
+        )
+        names = {"name": table.name, "schema": table.schema}
+        row: Any = connection.execute(found, names).first()
+        return (None, None) if row is None else (row[0], row[1])
+
+    def replica_lag_seconds(self, connection: Connection) -> float | None:
+        """``Seconds_Behind_Master`` of a replica; needs REPLICATION CLIENT or REPLICA MONITOR."""
+        row = connection.exec_driver_sql("SHOW SLAVE STATUS").mappings().first()
+        lag = None if row is None else row.get("Seconds_Behind_Master")
+        return None if lag is None else float(lag)
+
+
+class MariaDBPurging(MySQLPurging):
+    """DELETE ... RETURNING, and subqueries on the table that is changed."""
+
+    returning = True  # from 10.0.5 on
+    reads_own_table = True  # from 10.3.2 on
+
+
+def _short(name: str) -> str:
+    """A lock's name; they have 64 characters at most."""
+    return name if len(name) <= 64 else f"sa_perf:{hashlib.sha256(name.encode()).hexdigest()[:40]}"

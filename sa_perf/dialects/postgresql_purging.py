@@ -1,0 +1,106 @@
+"""Purging PostgreSQL: advisory locks, lock_timeout, rules."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    Table,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
+
+from sa_perf.dialects.purging_base import Purging, utc
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
+
+__all__ = ["PostgreSQLPurging"]
+
+
+class PostgreSQLPurging(Purging):
+    """Timestamps with a zone, locks of sessions."""
+
+    keeps_zones = True
+    locks_end_with_connections = True
+
+    @contextmanager
+    def transaction(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
+        """With ``lock_timeout``, which ends with the transaction."""
+        with connection.begin():
+            limit = max(1, math.ceil(lock_seconds * 1_000))
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {limit}")
+            yield
+
+    def utc_now(self, connection: Connection) -> datetime:
+        """Not ``now()``, which stands still within a transaction."""
+        return utc(connection.execute(select(func.clock_timestamp())).scalar_one())
+
+    def lock(self, connection: Connection, name: str) -> bool:
+        """A session's advisory lock: it outlives transactions, not the connection."""
+        with self.reading(connection):
+            found = connection.execute(select(func.pg_try_advisory_lock(_number(name)))).scalar()
+        return bool(found)
+
+    def unlock(self, connection: Connection, name: str) -> None:
+        """``pg_advisory_unlock``."""
+        with self.reading(connection):
+            connection.execute(select(func.pg_advisory_unlock(_number(name))))
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Serialization failure, deadlock, lock not available (appendix A of the manual)."""
+        return isinstance(error, DBAPIError) and _sqlstate(error) in ("40001", "40P01", "55P03")
+
+    def may_refuse(self, connection: Connection, table: Table) -> bool:
+        """BEFORE DELETE or UPDATE triggers of rows, rules."""
+        found = text(
+            "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass(:name) "
+            "AND NOT tgisinternal AND tgtype & 2 = 2) OR EXISTS (SELECT 1 FROM pg_rewrite "
+            "WHERE ev_class = to_regclass(:name))"
+        )
+        name = _quoted_table(self._dialect, table)
+        return bool(connection.execute(found, {"name": name}).scalar())
+
+    def size(self, connection: Connection, table: Table) -> tuple[float | None, int | None]:
+        """Rows by the last VACUUM or ANALYZE at today's size, bytes with indexes and TOAST."""
+        found = text(
+            "SELECT CASE WHEN reltuples < 0 THEN NULL WHEN relpages = 0 THEN reltuples ELSE "
+            "reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::int) "
+            "END, pg_total_relation_size(oid) FROM pg_class WHERE oid = to_regclass(:name)"
+        )
+        name = _quoted_table(self._dialect, table)
+        row: Any = connection.execute(found, {"name": name}).first()
+        return (None, None) if row is None else (row[0], row[1])
+
+    def replica_lag_seconds(self, connection: Connection) -> float | None:
+        """On a standby its own lag, on a primary the largest of ``pg_stat_replication``."""
+        found = connection.exec_driver_sql(
+            "SELECT CASE WHEN pg_is_in_recovery() THEN extract(epoch FROM clock_timestamp() - "
+            "pg_last_xact_replay_timestamp()) ELSE (SELECT extract(epoch FROM max(replay_lag)) "
+            "FROM pg_stat_replication) END"
+        ).scalar()
+        return None if found is None else float(found)
+
+
+def _number(name: str) -> int:
+    """A lock's number, of 64 bits with sign, the same in each process."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    source = error.orig
+    found = getattr(source, "sqlstate", None) or getattr(source, "pgcode", None)
+    return None if found is None else str(found)
+
+
+def _quoted_table(dialect: SQLAlchemyDialect, table: Table) -> str:
+    return dialect.identifier_preparer.format_table(table)

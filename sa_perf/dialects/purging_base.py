@@ -1,0 +1,129 @@
+"""What each database needs said to take rows out of it gently.
+
+Transactions that yield to the application, locks that a killed process does not leave behind, the
+server's clock, errors that a second try mends. Which forms of DELETE are used and why is measured,
+see docs/explanation/retention.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Table,
+    func,
+    select,
+)
+
+from sa_perf.tables import UNRECORDED
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Engine
+    from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
+
+__all__ = ["Purging", "utc"]
+
+
+class Purging:
+    """A database of which nothing special is known.
+
+    Args:
+        dialect: SQLAlchemy's.
+    """
+
+    #: A column may keep its value's time zone.
+    keeps_zones: ClassVar[bool] = False
+    #: A batch's transaction should take so long.
+    target_seconds: ClassVar[float] = 0.1
+    #: Pause after each batch at least, as a share of its time.
+    least_pause_ratio: ClassVar[float] = 0.0
+    #: Rows lie in the order of the primary key, so ranges of it are the cheapest to delete.
+    clustered: ClassVar[bool] = False
+    #: DELETE can give what it deleted.
+    returning: ClassVar[bool] = True
+    #: `lock` takes a lock that ends with its connection.
+    locks_end_with_connections: ClassVar[bool] = False
+    #: A subquery of DELETE or UPDATE may read the table itself.
+    reads_own_table: ClassVar[bool] = True
+
+    def __init__(self, dialect: SQLAlchemyDialect) -> None:
+        self._dialect = dialect
+
+    @contextmanager
+    def connection(self, engine: Engine) -> Iterator[Connection]:
+        """A connection for a run, whose statements the recorder leaves out."""
+        with engine.connect() as connection:
+            yield connection.execution_options(**UNRECORDED)
+
+    @contextmanager
+    def transaction(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
+        """A transaction that waits for a lock only so long."""
+        with connection.begin():
+            yield
+
+    @contextmanager
+    def reading(self, connection: Connection) -> Iterator[None]:
+        """A short transaction that only reads; it is rolled back."""
+        with connection.begin() as transaction:
+            yield
+            transaction.rollback()
+
+    def utc_now(self, connection: Connection) -> datetime:
+        """The database's clock."""
+        found: Any = connection.execute(select(func.current_timestamp(type_=DateTime))).scalar_one()
+        return utc(found)
+
+    def lock(self, connection: Connection, name: str) -> bool:
+        """Take a lock that ends with the connection; False where somebody has it."""
+        return True
+
+    def unlock(self, connection: Connection, name: str) -> None:
+        """Give it back."""
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Whether a second try may do: a deadlock, a lock that was not to be had in time."""
+        return False
+
+    def enforces_foreign_keys(self, connection: Connection) -> bool:
+        """Whether foreign keys are watched, and their ON DELETE carried out."""
+        return True
+
+    def may_refuse(self, connection: Connection, table: Table) -> bool:
+        """Whether a trigger or a rule may keep rows that a DELETE names."""
+        return False
+
+    def sound_moment(self, column: Column[Any]) -> ColumnElement[bool] | None:
+        """Whether a stored moment compares with others as time; None: they all do."""
+        return None
+
+    def odd_moments(
+        self, connection: Connection, column: Column[Any], near: datetime
+    ) -> str | None:
+        """A stored moment that does not compare with others as time; None: none was found.
+
+        Args:
+            connection: in a reading transaction.
+            column: that holds moments.
+            near: where it would matter most.
+        """
+        return None
+
+    def size(self, connection: Connection, table: Table) -> tuple[float | None, int | None]:
+        """Rows and bytes (indexes included) of a table by statistics; None where unknown."""
+        return None, None
+
+    def replica_lag_seconds(self, connection: Connection) -> float | None:
+        """How far the slowest replica is behind, or this one itself; None: there is none."""
+        return None
+
+
+def utc(moment: datetime) -> datetime:
+    """A moment of the database's clock, aware."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=timezone.utc)
+    return moment.astimezone(timezone.utc)

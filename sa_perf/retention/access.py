@@ -1,0 +1,127 @@
+"""Which way through a table serves a policy: by its indexes and its data.
+
+The index on the moment serves best. Where rows lie in the order of the primary key and that grows
+with time, ranges of the key are cheaper still: they are taken first, up to the youngest row that
+has expired, and the index then finds the stragglers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Integer, select
+
+from sa_perf.dialects import dialect_for
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from sa_perf.dialects.facts import IndexFacts
+    from sa_perf.retention.ranges import Walk
+    from sa_perf.retention.steps import Step
+
+__all__ = ["Access", "access_of", "child_indexes_missing"]
+
+#: Places of the key at which it is looked whether it grows with time.
+_SAMPLES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a policy's rows are found.
+
+    Attributes:
+        walks: the ways through the table, in their order.
+        index: that serves the moment; None: there is none.
+        indexable: an index on the moment would serve.
+    """
+
+    walks: tuple[Walk, ...]
+    index: str | None
+    indexable: bool
+
+
+def access_of(engine: Engine, connection: Connection, step: Step) -> Access:
+    """Choose the ways through a policy's table. Reads the catalog and some rows.
+
+    Args:
+        engine: of the database.
+        connection: of the run, in no transaction.
+        step: the policy.
+    """
+    column = step.target.time_column
+    names: list[tuple[str, Any]] = [("key", None)]
+    index = None
+    if column is not None:
+        index = _index_led_by(indexes_of(engine, step.target.table), column.name)
+        if index is not None:
+            names = [("time", None)]
+            upto = _growing_key(connection, step)
+            if upto is not None:
+                names.insert(0, ("key", upto))
+    if step.target.policy.nulls == "expire":
+        names.append(("timeless", None))
+    walks = tuple(step.walk(name, upto=upto) for name, upto in names)
+    return Access(walks=walks, index=index, indexable=column is not None)
+
+
+def indexes_of(engine: Engine, table: Any) -> tuple[IndexFacts, ...]:  # noqa: ANN401  # a Table
+    """The indexes that a table has in the database; none where it does not exist."""
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        facts = dialect_for(connection).table_facts(raw, [table.fullname])
+    found = facts.get(table.fullname) or facts.get(table.name)
+    return () if found is None else found.indexes
+
+
+def child_indexes_missing(engine: Engine, step: Step) -> list[tuple[str, tuple[str, ...]]]:
+    """Foreign keys of children that no index serves, so that each deleted row scans the child."""
+    from sa_perf.retention.children import walk_down
+
+    missing = []
+    for child in walk_down(step.children):
+        names = tuple(column.name for column in child.columns)
+        indexes = indexes_of(engine, child.table)
+        if not any(
+            set(one.columns[: len(names)]) == set(names) and one.predicate is None
+            for one in indexes
+        ):
+            missing.append((child.table.fullname, names))
+    return missing
+
+
+def _index_led_by(indexes: tuple[IndexFacts, ...], column: str) -> str | None:
+    for one in indexes:
+        led = bool(one.columns) and one.columns[0] == column
+        if led and one.predicate is None and one.method.lower() == "btree":
+            return one.name
+    return None
+
+
+def _growing_key(connection: Connection, step: Step) -> Any:  # noqa: ANN401  # a key's value
+    """The key of the youngest row that has expired, where keys grow with time; else None."""
+    target, purging = step.target, step.purging
+    if not purging.clustered or len(target.key) != 1:
+        return None
+    (key,) = target.key
+    if not isinstance(key.type, Integer):
+        return None
+    old = target.old(step.cutoff, keeps_zones=purging.keeps_zones)
+    with purging.reading(connection):
+        youngest = connection.execute(
+            select(key).where(old).order_by(target.time.desc(), key.desc()).limit(1)
+        ).scalar()
+        least = connection.execute(select(key).order_by(key).limit(1)).scalar()
+        if youngest is None or least is None or youngest <= least:
+            return None
+        moments = []
+        for at in range(_SAMPLES + 1):
+            place = least + (youngest - least) * at // _SAMPLES
+            moments.append(
+                connection.execute(
+                    select(target.time).where(key >= place).order_by(key).limit(1)
+                ).scalar()
+            )
+    seen = [one for one in moments if one is not None]
+    return youngest if len(seen) == len(moments) and seen == sorted(seen) else None

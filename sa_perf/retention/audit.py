@@ -1,0 +1,211 @@
+"""What runs did: written while they do it, read afterwards.
+
+The row of a batch is written in the batch's own transaction, so that it stands if and only if the
+batch does. Rows of batches are never changed; a run's row is closed once, at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, insert, select, update
+
+from sa_perf.dialects.purging import purging_of
+from sa_perf.retention.tables import batches, leases, runs
+from sa_perf.tables import require_tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+__all__ = [
+    "BatchRecord", "LeaseRecord", "RunRecord", "add_batch", "batches_of", "close_run",
+    "committed_files", "forget", "history", "last_rate", "open_run", "status",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One policy's part of a run, as the audit has it; fields are those of the table."""
+
+    id: int
+    run: str
+    policy: str
+    table_name: str
+    action: str
+    cutoff: datetime
+    predicate: str
+    archive: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str
+    error: str | None
+    batches: int
+    rows_scanned: int
+    rows_archived: int
+    rows_changed: int
+    rows_refused: int
+    children_changed: int
+    archive_bytes: int
+    clock_difference_seconds: float
+    host: str
+    pid: int
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRecord:
+    """One transaction of a run; fields are those of the table."""
+
+    id: int
+    run_id: int
+    number: int
+    table_name: str
+    after_key: str | None
+    upto_key: str | None
+    rows_scanned: int
+    rows_archived: int
+    rows_changed: int
+    target_rows: int
+    seconds: float
+    pause_seconds: float
+    archive_file: str | None
+    archive_sha256: str | None
+    archive_bytes: int
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRecord:
+    """Who runs a policy now, or ran it last; fields are those of the table."""
+
+    policy: str
+    token: int
+    owner: str | None
+    run: str | None
+    acquired_at: datetime | None
+    expires_at: datetime | None
+    position: str | None
+
+
+def open_run(connection: Connection, **values: Any) -> int:  # noqa: ANN401  # columns of the table
+    """Write that a policy is being run; its id."""
+    done = connection.execute(
+        insert(runs).values(
+            outcome="running", host=platform.node() or "localhost", pid=os.getpid(), **values
+        )
+    )
+    key = done.inserted_primary_key
+    assert key is not None  # noqa: S101  # one row was inserted
+    return int(key[0])
+
+
+def add_batch(connection: Connection, **values: Any) -> None:  # noqa: ANN401
+    """Write what a batch did, within its transaction."""
+    connection.execute(insert(batches).values(**values))
+
+
+def close_run(connection: Connection, run_id: int, **values: Any) -> None:  # noqa: ANN401
+    """Write how a policy's run ended; a run that is closed already stays as it is."""
+    connection.execute(
+        update(runs).where(runs.c.id == run_id, runs.c.outcome == "running").values(**values)
+    )
+
+
+def close_abandoned(connection: Connection, policy: str, now: datetime) -> None:
+    """Close the runs of a policy whose runner did not come back; its lease is ours now."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.policy == policy, runs.c.outcome == "running")
+        .values(outcome="failed", finished_at=now, error="the runner did not come back")
+    )
+
+
+def committed_files(connection: Connection, policy: str) -> dict[str, str]:
+    """Archive files of a policy whose batch was committed, with their SHA-256."""
+    rows = connection.execute(
+        select(batches.c.archive_file, batches.c.archive_sha256)
+        .join(runs, runs.c.id == batches.c.run_id)
+        .where(runs.c.policy == policy, batches.c.archive_file.is_not(None))
+    )
+    return {str(name): str(digest) for name, digest in rows}
+
+
+def last_rate(connection: Connection, policy: str) -> float | None:
+    """Rows a second that a policy's last runs scanned, pauses included; None: it never ran."""
+    recent = (
+        select(batches.c.rows_scanned, batches.c.seconds, batches.c.pause_seconds)
+        .join(runs, runs.c.id == batches.c.run_id)
+        .where(runs.c.policy == policy, runs.c.table_name == batches.c.table_name)
+        .order_by(batches.c.id.desc())
+        .limit(200)
+        .subquery()
+    )
+    took = recent.c.seconds + recent.c.pause_seconds
+    row = connection.execute(
+        select(func.sum(recent.c.rows_scanned), func.sum(took)).select_from(recent)
+    ).one()
+    return None if not row[0] or not row[1] else float(row[0]) / float(row[1])
+
+
+def history(engine: Engine, *, policy: str | None = None, limit: int = 50) -> list[RunRecord]:
+    """What runs did, newest first.
+
+    Raises:
+        MissingTables: the database lacks sa_perf's tables.
+    """
+    stmt = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if policy is not None:
+        stmt = stmt.where(runs.c.policy == policy)
+    return [RunRecord(**row._mapping) for row in _read(engine, stmt)]
+
+
+def batches_of(engine: Engine, run_id: int) -> list[BatchRecord]:
+    """The batches of one policy's run, in their order."""
+    stmt = select(batches).where(batches.c.run_id == run_id).order_by(batches.c.id)
+    return [BatchRecord(**row._mapping) for row in _read(engine, stmt)]
+
+
+def status(engine: Engine) -> list[LeaseRecord]:
+    """Who runs which policy, by policy."""
+    return [
+        LeaseRecord(**row._mapping)
+        for row in _read(engine, select(leases).order_by(leases.c.policy))
+    ]
+
+
+def forget(engine: Engine, *, before: datetime) -> int:
+    """Delete the audit of runs that ended before a moment, with their batches; how many runs.
+
+    Runs whose archive files may still be wanted need theirs to be restored: what is forgotten can
+    be restored from the manifests only.
+    """
+    purging = purging_of(engine)
+    with purging.connection(engine) as connection:
+        require_tables(connection)
+        ended = (runs.c.finished_at < before) & (runs.c.outcome != "running")
+        gone = 0
+        while True:
+            with purging.reading(connection):
+                found = connection.scalars(
+                    select(runs.c.id).where(ended).order_by(runs.c.id).limit(100)
+                ).all()
+            if not found:
+                return gone
+            with purging.transaction(connection, lock_seconds=5):
+                connection.execute(delete(batches).where(batches.c.run_id.in_(found)))
+                connection.execute(delete(runs).where(runs.c.id.in_(found)))
+            gone += len(found)
+
+
+def _read(engine: Engine, stmt: Any) -> Sequence[Any]:  # noqa: ANN401  # a Select of any columns
+    purging = purging_of(engine)
+    with purging.connection(engine) as connection:
+        require_tables(connection)
+        with purging.reading(connection):
+            found: Sequence[Any] = connection.execute(stmt).all()
+    return found

@@ -1,0 +1,158 @@
+"""When a run has to end or to wait: rows, deadline, window, signals, load."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta, timezone
+from typing import TYPE_CHECKING, TypeAlias
+from zoneinfo import ZoneInfo
+
+from sa_perf.dialects.purging import purging_of
+from sa_perf.errors import RetentionError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+__all__ = ["Limits", "Wait", "Window", "load_above", "replica_lag_above"]
+
+#: Asked before each batch: a reason to wait, in words, or None.
+Wait: TypeAlias = "Callable[[], str | None]"
+
+_WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Hours of the day in which a run may work, e.g. ``"02:00-04:00"``; over midnight too.
+
+    Attributes:
+        start: first minute.
+        end: first minute in which it may not any more.
+        zone: IANA name of the zone of both.
+    """
+
+    start: time
+    end: time
+    zone: str = "UTC"
+
+    @classmethod
+    def parse(cls, text: str, zone: str = "UTC") -> Window:
+        """Read ``"02:00-04:00"``.
+
+        Raises:
+            RetentionError: it is something else.
+        """
+        found = _WINDOW.fullmatch(text.strip())
+        try:
+            if found is None:
+                raise ValueError
+            hours = [int(part) for part in found.groups()]
+            window = cls(time(*hours[:2]), time(*hours[2:]), zone)
+            ZoneInfo(zone)
+        except (ValueError, OSError, KeyError):
+            raise RetentionError(
+                f"window is {text!r} in zone {zone!r}; write it like '02:00-04:00' and 'UTC'"
+            ) from None
+        if window.start == window.end:
+            raise RetentionError(f"window {text!r} is empty")
+        return window
+
+    def holds(self, moment: datetime) -> bool:
+        """Whether a moment (aware) lies in it."""
+        now = moment.astimezone(ZoneInfo(self.zone)).time()
+        if self.start < self.end:
+            return self.start <= now < self.end
+        return now >= self.start or now < self.end
+
+
+@dataclass(slots=True, kw_only=True)
+class Limits:
+    """What ends a run before it is done.
+
+    Attributes:
+        max_rows: that may be changed; None: any number.
+        deadline: moment (aware) at which it ends.
+        window: outside of which it ends.
+        stop: set by a signal's handler or another thread; the batch under way is finished.
+        waits: reasons to wait, asked before each batch.
+        wait_seconds: between two questions.
+        now: wall clock, aware.
+    """
+
+    max_rows: int | None = None
+    deadline: datetime | None = None
+    window: Window | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    waits: Sequence[Wait] = ()
+    wait_seconds: float = 1.0
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    _changed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        if self.max_rows is not None and self.max_rows < 1:
+            raise RetentionError(f"max_rows is {self.max_rows!r}; it is at least 1")
+        if self.deadline is not None and self.deadline.tzinfo is None:
+            raise RetentionError(f"deadline {self.deadline!r} has no time zone")
+
+    def changed(self, rows: int) -> None:
+        """Take note of rows that a batch changed."""
+        self._changed += rows
+
+    @property
+    def rows_left(self) -> int | None:
+        """How many rows may still be changed; None: any number."""
+        return None if self.max_rows is None else max(0, self.max_rows - self._changed)
+
+    def reached(self) -> tuple[str, str] | None:
+        """Why the run has to end now, as its outcome and in words; None: it may go on."""
+        if self.stop.is_set():
+            return "stopped", "it was asked to stop"
+        if self.rows_left == 0:
+            return "limited", f"max_rows={self.max_rows:,} rows were changed"
+        now = self.now()
+        if self.deadline is not None and now >= self.deadline:
+            return "limited", f"its deadline, {self.deadline:%Y-%m-%d %H:%M:%S %Z}, has come"
+        if self.window is not None and not self.window.holds(now):
+            return "limited", (
+                f"its window, {self.window.start:%H:%M}-{self.window.end:%H:%M} "
+                f"{self.window.zone}, is closed"
+            )
+        return None
+
+    def reason_to_wait(self) -> str | None:
+        """Why the next batch should not begin yet; None: it may."""
+        return next((reason for wait in self.waits if (reason := wait()) is not None), None)
+
+
+def load_above(ratio: float) -> Wait:
+    """Wait while the machine's load average of one minute, per core, is above a ratio."""
+
+    def wait() -> str | None:
+        load = os.getloadavg()[0] / (os.cpu_count() or 1)
+        return f"the load per core is {load:.2f}, above {ratio:g}" if load > ratio else None
+
+    return wait
+
+
+def replica_lag_above(engine: Engine, seconds: float) -> Wait:
+    """Wait while a replica is further behind than some seconds.
+
+    Args:
+        engine: of the primary (PostgreSQL), or of the replica itself.
+        seconds: of lag that may be.
+    """
+    purging = purging_of(engine)
+
+    def wait() -> str | None:
+        with purging.connection(engine) as connection, purging.reading(connection):
+            lag = purging.replica_lag_seconds(connection)
+        if lag is None or lag <= seconds:
+            return None
+        return f"a replica is {timedelta(seconds=round(lag))} behind, more than {seconds:g} s"
+
+    return wait

@@ -1,0 +1,60 @@
+"""Batch sizes that keep each transaction near a target time. Pure.
+
+Sizes at most double or halve from batch to batch, so that one slow batch (a checkpoint, a cold
+cache) does not ruin the ones behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sa_perf.retention.policy import BatchLimits
+
+__all__ = ["Throttle"]
+
+#: Aim below the target, so that batches which take somewhat longer still meet it.
+_MARGIN = 0.85
+
+
+class Throttle:
+    """Sizes of the batches of one walk.
+
+    Args:
+        limits: of the policy.
+        target_seconds: the database's default, where the policy has none.
+        least_pause_ratio: below which the database must not go.
+    """
+
+    def __init__(
+        self, limits: BatchLimits, *, target_seconds: float, least_pause_ratio: float
+    ) -> None:
+        self._limits = limits
+        self._rows = float(limits.first_rows)
+        given = limits.target_seconds
+        self.target_seconds = target_seconds if given is None else given
+        self.pause_ratio = max(limits.pause_ratio or 0.0, least_pause_ratio)
+
+    @property
+    def rows(self) -> int:
+        """Rows that the next batch should scan."""
+        return round(self._rows)
+
+    def took(self, rows: int, seconds: float) -> float:
+        """Learn from a batch; the pause to make now, in seconds.
+
+        Args:
+            rows: that it scanned; of the last of a walk there are fewer than asked for.
+            seconds: that its transaction took.
+        """
+        if rows >= self.rows or seconds > self.target_seconds:
+            factor = _MARGIN * self.target_seconds / max(seconds, 1e-6)
+            self._resize(min(rows, self.rows) * min(2.0, max(0.5, factor)))
+        return seconds * self.pause_ratio
+
+    def failed(self) -> None:
+        """A batch met a lock: the next one is smaller, so that it holds fewer."""
+        self._resize(self._rows / 2)
+
+    def _resize(self, rows: float) -> None:
+        self._rows = min(float(self._limits.max_rows), max(float(self._limits.min_rows), rows))
