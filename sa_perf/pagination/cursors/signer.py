@@ -42,7 +42,7 @@ class CursorSigner:
         signed: False where anybody can write a cursor: see `unsigned`.
 
     Raises:
-        PaginationError: a key or the age cannot be used.
+        PaginationError: a key, the age or the salt cannot be used.
         MissingExtra: to encrypt without ``cryptography``.
 
     Example:
@@ -65,7 +65,7 @@ class CursorSigner:
     ) -> None:
         self._keys = _checked_keys(keys)
         self._max_age = _checked_age(max_age)
-        self._salt = salt.encode()
+        self._salt = _checked_salt(salt)
         self._encryption: EncryptedSeal | None = None
         self._now = now
         self.signed = True
@@ -259,8 +259,10 @@ def _unsealed_open(token: str, binding: bytes) -> bytes:
 
 
 def _checked_keys(keys: Sequence[str | bytes]) -> tuple[bytes, ...]:
-    if isinstance(keys, (str, bytes)):
-        raise PaginationError("cursor keys come as a list, newest first: CursorSigner([key])")
+    if not isinstance(keys, (list, tuple)):
+        raise PaginationError(
+            f"cursor keys come as a list, newest first: CursorSigner([key]), not as {_kind(keys)}"
+        )
     for number, key in enumerate(keys, 1):
         if not isinstance(key, (str, bytes)):
             name = type(key).__name__
@@ -287,6 +289,21 @@ def _checked_keys(keys: Sequence[str | bytes]) -> tuple[bytes, ...]:
 
 def _checked_age(max_age: timedelta | float | None) -> float | None:
     seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-        raise PaginationError(f"max_age is {max_age!r}; allowed are seconds > 0, or None")
+    if seconds is None:
+        return None
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or not 0 < seconds < math.inf:
+        raise PaginationError(
+            f"max_age is {max_age!r}; allowed are seconds > 0, a timedelta, or None"
+        )
     return seconds
+
+
+def _checked_salt(salt: str) -> bytes:
+    if not isinstance(salt, str):
+        raise PaginationError(f"salt is {_kind(salt)}; it is a text, as in salt='admin'")
+    return salt.encode()
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of the type {type(value).__name__}"

@@ -65,7 +65,7 @@ def _read_with(stmt: Select[Any], columns: Sequence[ColumnClause[Any]]) -> set[F
     try:
         return set(from_elements(stmt.add_columns(*columns)))
     except InvalidRequestError:  # with more to read from, join() does not know what it joins to
-        return {column.table._deannotate() for column in columns}
+        return {column.table._deannotate() for column in columns if column.table is not None}
 
 
 def _refusal(sort: Sorted, missing: FromClause) -> PaginationError:

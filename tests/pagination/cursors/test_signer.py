@@ -394,10 +394,11 @@ def test_a_key_of_another_type_is_refused_by_its_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "max_age", [0, -1, float("nan"), float("inf"), timedelta(0), timedelta(seconds=-1)]
+    "max_age",
+    [0, -1, "60", True, [], float("nan"), float("inf"), timedelta(0), timedelta(seconds=-1)],
 )
 def test_an_age_that_is_none_is_refused(max_age) -> None:
-    with pytest.raises(PaginationError, match="allowed are seconds > 0, or None"):
+    with pytest.raises(PaginationError, match=r"allowed are seconds > 0, a timedelta, or None"):
         CursorSigner([KEY], max_age=max_age)
 
 
@@ -456,3 +457,16 @@ def test_a_short_key_in_the_environment_is_refused_without_showing_it(monkeypatc
         CursorSigner.from_environment()
     assert KEY not in str(refused.value)
     assert "short-secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("keys", [None, 5, {KEY}, {KEY: 1}, (one for one in [KEY]), KEY])
+def test_keys_that_are_no_list_are_refused_without_showing_them(keys) -> None:
+    with pytest.raises(PaginationError, match=r"as a list, newest first.*not as") as caught:
+        CursorSigner(keys)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("salt", [b"a", None, 1])
+def test_a_salt_that_is_no_text_is_refused(salt) -> None:
+    with pytest.raises(PaginationError, match=r"salt is .*it is a text"):
+        CursorSigner([KEY], salt=salt)
