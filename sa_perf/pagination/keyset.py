@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, time, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-from uuid import UUID
 
 from sqlalchemy import Select
 
@@ -19,6 +16,7 @@ from sa_perf.errors import PaginationError
 from sa_perf.pagination.counting import How, checked_how, count
 from sa_perf.pagination.cursors.payload import Anchor
 from sa_perf.pagination.cursors.signer import CursorSigner
+from sa_perf.pagination.options import checked_scope, checked_signer, whole
 from sa_perf.pagination.ordering.clock import refuse_clock
 from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.page import Page
@@ -41,7 +39,6 @@ __all__ = ["KeysetPager", "keyset"]
 T = TypeVar("T")
 #: Engines that a pager keeps statements for; more than an application has.
 _MAX_DIALECTS = 32
-_SCOPE = (str, int, float, bytes, Decimal, date, time, timedelta, UUID)
 
 
 # fmt: off
@@ -90,7 +87,7 @@ def keyset(
         signer: of the cursors; None takes the keys from ``SA_PERF_CURSOR_KEYS``, ``"unsigned"``
             leaves cursors open to whoever wants to read and change them.
         scope: what a cursor is bound to beside the statement's shape: the tenant, the values of
-            filters. Numbers, texts, dates, UUIDs, None.
+            filters. A tuple or list of numbers, texts, dates, UUIDs, None.
         count: count all items too: ``"none"``, ``"exact"``, ``"capped"``, ``"estimated"``.
         unique: the ORDER BY tells every row from every other, though no key of a table says so.
         warn_unindexed: give an `UnindexedPageWarning` where no index serves the order, once for
@@ -100,18 +97,12 @@ def keyset(
     Raises:
         PaginationError: the statement cannot be paged, or a number is out of range.
     """
-    if isinstance(signer, str):
-        if signer != "unsigned":
-            raise PaginationError(
-                "signer is a text; give CursorSigner([key]), or the word 'unsigned'"
-            )
-        signer = CursorSigner.unsigned()
     return KeysetPager(
         stmt,
         size=size,
         max_size=max_size,
-        signer=signer,
-        scope=_checked_scope(scope),
+        signer=checked_signer(signer),
+        scope=checked_scope(scope),
         count=count,
         unique=unique,
         warn_unindexed=warn_unindexed,
@@ -146,7 +137,7 @@ class KeysetPager(Generic[T]):
     ) -> None:
         self.stmt = pageable(stmt)
         refuse_clock(stmt)
-        self.size = _checked_size(size, max_size)
+        self.size = whole("size", size, whole("max_size", max_size))
         self.max_size = max_size
         self._signer = signer
         self._scope = scope
@@ -180,7 +171,7 @@ class KeysetPager(Generic[T]):
             ExpiredCursor: it was, but too long ago.
             PaginationError: ``size`` is out of range, or the statement cannot be paged.
         """
-        wanted = self.size if size is None else _checked_size(size, self.max_size)
+        wanted = self.size if size is None else whole("size", size, self.max_size)
         prepared = self._for(session)
         anchor = prepared.anchor(cursor, before)
         page, _ = _read(prepared, session, anchor, wanted)
@@ -208,7 +199,7 @@ class KeysetPager(Generic[T]):
 
         Rows that are inserted behind the current page meanwhile are read too.
         """
-        wanted = self.size if size is None else _checked_size(size, self.max_size)
+        wanted = self.size if size is None else whole("size", size, self.max_size)
         prepared = self._for(session)
         anchor: Anchor | None = None
         while True:
@@ -364,18 +355,3 @@ def _alike(one: Any, other: Any) -> bool:  # noqa: ANN401
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return _same(one, other)
     return bool(one == other or (one != one and other != other))
-
-
-def _checked_scope(scope: Sequence[object]) -> tuple[object, ...]:
-    if isinstance(scope, str) or not all(one is None or isinstance(one, _SCOPE) for one in scope):
-        raise PaginationError(
-            f"scope holds {', '.join(type(one).__name__ for one in scope)}; allowed is a sequence "
-            "of numbers, texts, dates, UUIDs and None, since each process must see it alike"
-        )
-    return tuple(scope)
-
-
-def _checked_size(size: int, max_size: int) -> int:
-    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= max_size:
-        raise PaginationError(f"size is {size!r}; allowed is a whole number, 1 to {max_size}")
-    return size

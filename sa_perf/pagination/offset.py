@@ -24,6 +24,7 @@ from sa_perf.pagination.counting import (
 )
 from sa_perf.pagination.deferred import DeferredJoin, deferred_join_of
 from sa_perf.pagination.offset_page import OffsetPage
+from sa_perf.pagination.options import whole
 from sa_perf.pagination.ordering.clauses import Sorted, has_entities, sorted_by
 from sa_perf.pagination.ordering.froms import bare
 from sa_perf.pagination.ordering.keys import tie_breaks
@@ -141,9 +142,9 @@ class OffsetPager(Generic[T]):
         unique: bool = False,
         deferred_join: bool = True,
     ) -> None:
-        self.max_size = _whole("max_size", max_size)
-        self.size = _whole("size", size, self.max_size)
-        self.max_page = None if max_page is None else _whole("max_page", max_page)
+        self.max_size = whole("max_size", max_size)
+        self.size = whole("size", size, self.max_size)
+        self.max_page = None if max_page is None else whole("max_page", max_page)
         self._how = checked_how(count)
         own = _own_window(stmt)
         self._first, self._limit = own or (0, None)
@@ -166,7 +167,7 @@ class OffsetPager(Generic[T]):
             PaginationError: a number is out of range; nothing was sent.
         """
         _require_source(session)
-        wanted = self.size if size is None else _whole("size", size, self.max_size)
+        wanted = self.size if size is None else whole("size", size, self.max_size)
         skip = self._skipped(number, wanted)
         items = self._read(session, skip, wanted + 1)
         more = len(items) > wanted
@@ -197,7 +198,8 @@ class OffsetPager(Generic[T]):
                 f"page {number} is behind the last one that may be asked for, {self.max_page}: the "
                 "database reads every row before a page; keyset() goes on at any depth"
             )
-        return (_whole("number", number, (_MAX_OFFSET - self._first) // size) - 1) * size
+        whole("number", number, self.max_page)
+        return (whole("number", number, (_MAX_OFFSET - self._first) // size) - 1) * size
 
     def _read(self, session: Source, skip: int, rows: int) -> list[T]:
         if self._limit is not None:
@@ -293,10 +295,3 @@ def _require_source(session: object) -> None:
             f"page() wants a Session, scoped_session or Connection, not {type(session).__name__}; "
             "for an async one use: await pager.apage(...)"
         )
-
-
-def _whole(name: str, value: object, most: int | None = None) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= (most or value):
-        return value
-    upto = " on" if most is None else f" to {most}"
-    raise PaginationError(f"{name} is {value!r}; allowed is a whole number from 1{upto}")
