@@ -1,89 +1,53 @@
 """Alembic environment for sa_perf's own tables.
 
-They live in the application's database, so the version table has a name of its own and
-autogenerate looks at no other table.
+Run by `sa_perf.migration`, which hands over a connection or a URL, and by ``alembic`` with the
+alembic.ini beside this folder. The wheel ships it as sa_perf/migration/scripts.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from logging.config import fileConfig
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, MetaData, create_engine, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, Connection
 
-VERSION_TABLE = "sa_perf_alembic_version"
-# sa_perf keeps nothing in a database yet; the first room that does gives its tables here.
-target_metadata = MetaData()
+from sa_perf.dialects.schema_changes import schema_change
+from sa_perf.errors import MigrationError
+from sa_perf.migration.connecting import on_connection, url_of
+from sa_perf.migration.environment import options
 
-log = logging.getLogger("alembic.sa_perf")
+config = context.config
 
 
 def database_url() -> URL:
-    """Read where to migrate from ``-x url=...``, else from ``sqlalchemy.url`` of the ini file."""
-    given = context.get_x_argument(as_dictionary=True).get("url")
-    given = given or context.config.get_main_option("sqlalchemy.url")
+    """Read where to migrate: handed over, from ``-x url=...``, or from the ini file."""
+    given = config.attributes.get("url")
+    given = given or context.get_x_argument(as_dictionary=True).get("url")
+    given = given or config.get_main_option("sqlalchemy.url")
     if not given:
         raise CommandError("no database is named; run: alembic -x url=DATABASE_URL ...")
     try:
-        return make_url(given)
-    except ArgumentError:
-        # The text may hold a password: it is not repeated.
-        raise CommandError(
-            "the database URL cannot be read; it is dialect://user@host/name"
-        ) from None
-
-
-def is_ours(item: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:
-    """Tell whether autogenerate may look at a table: only at those of ours."""
-    return kind != "table" or name in target_metadata.tables
+        return url_of(given)
+    except MigrationError as error:
+        raise CommandError(str(error)) from None
 
 
 def migrate(connection: Connection) -> None:
     """Run the migrations that were asked for on an open connection."""
-    configure(connection=connection)
-    if not context.script.get_heads():
-        log.info("sa_perf has no tables yet: nothing to do")
-    with context.begin_transaction():
-        context.run_migrations()
+    with schema_change(connection):
+        context.configure(connection=connection, **options())
+        with context.begin_transaction():
+            context.run_migrations()
 
 
-def configure(**options: object) -> None:
-    """Configure Alembic alike for a connection and for a script."""
-    context.configure(
-        target_metadata=target_metadata,
-        version_table=VERSION_TABLE,
-        include_object=is_ours,
-        compare_type=True,
-        render_as_batch=True,
-        **options,
-    )
-
-
-def run_online(url: URL) -> None:
-    """Connect and migrate; an asynchronous driver is run on an event loop of its own."""
-    if url.get_dialect().is_async:
-        from sqlalchemy.ext.asyncio import create_async_engine
-
-        async def run() -> None:
-            async with create_async_engine(url, poolclass=NullPool).connect() as connection:
-                await connection.run_sync(migrate)
-
-        asyncio.run(run())
-    else:
-        with create_engine(url, poolclass=NullPool).connect() as connection:
-            migrate(connection)
-
-
-if context.config.config_file_name:
-    fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+if config.config_file_name:
+    fileConfig(config.config_file_name, disable_existing_loggers=False)
 if context.is_offline_mode():
-    configure(url=database_url(), literal_binds=True)
+    context.configure(url=database_url(), literal_binds=True, **options())
     with context.begin_transaction():
         context.run_migrations()
+elif "connection" in config.attributes:
+    migrate(config.attributes["connection"])
 else:
-    run_online(database_url())
+    on_connection(database_url(), migrate)

@@ -1,0 +1,58 @@
+"""What Alembic is told: where the revisions are, which tables are ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sa_perf.retention.tables import TABLES
+from sa_perf.tables import VERSION_TABLE, metadata
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from alembic.config import Config
+
+__all__ = ["configuration", "options", "scripts"]
+
+#: Rooms that keep something, by their tables: named here, so imported before anything is compared.
+_KEPT = (*TABLES,)
+
+
+def scripts() -> Path:
+    """The folder of env.py and the revisions: shipped in the wheel, or of the checkout."""
+    shipped = Path(__file__).parent / "scripts"
+    return shipped if shipped.is_dir() else Path(__file__).parents[2] / "migrations"
+
+
+def configuration(*, output: TextIO | None = None, **attributes: Any) -> Config:  # noqa: ANN401
+    """Alembic's configuration without any alembic.ini.
+
+    Args:
+        output: where SQL is written to instead of being run.
+        attributes: for env.py, ``connection`` or ``url``.
+    """
+    from alembic.config import Config
+
+    config = Config(output_buffer=output, attributes=attributes)
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    return config
+
+
+def options() -> dict[str, Any]:
+    """Options of Alembic's ``context.configure`` and ``MigrationContext.configure``.
+
+    The tables live in the application's database: the version table has a name of its own, and
+    nobody else's table is looked at.
+    """
+    return {
+        "target_metadata": metadata,
+        "version_table": VERSION_TABLE,
+        "include_object": _is_ours,
+        "compare_type": True,
+        "render_as_batch": True,
+    }
+
+
+def _is_ours(item: object, name: str | None, kind: str, reflected: bool, other: object) -> bool:
+    return kind != "table" or name in {table.name for table in _KEPT}
