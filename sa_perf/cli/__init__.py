@@ -1,15 +1,16 @@
 """``sa-perf``: see what a snapshot holds, without the application.
 
-One file a command; each but `demo` reads a snapshot, for it runs in another process. `options`,
-`source` and `download` get it, `single_query` picks one query of it; `wording` says it in words,
-`terminal` and `html` show it, `output` and `rows` print it as JSON. Exit codes: 0 fine, 1 findings
-(where asked for) or nothing found, 2 wrong usage or unreadable input.
+One file a command; each but `demo` and `db` reads a snapshot, for it runs in another process.
+`options`, `source` and `download` get it, `single_query` picks one query of it; `wording` says it
+in words, `terminal` and `html` show it, `output` and `rows` print it as JSON. Exit codes: 0 fine, 1
+findings (where asked for) or nothing found, 2 wrong usage, unreadable input, no database.
 """
 
 from __future__ import annotations
 
 import click
 
+from sa_perf.cli.db import db
 from sa_perf.cli.demo import demo
 from sa_perf.cli.explain import explain
 from sa_perf.cli.report import report
@@ -27,9 +28,11 @@ def main() -> None:
     top, slow, explain and report read a snapshot: from a file that the application writes
     (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one.
 
+    db makes sa_perf's own tables in a database.
+
     To see all of it on real data first, run: sa-perf demo
     """
 
 
-for _command in (demo, top, slow, explain, report):
+for _command in (demo, top, slow, explain, report, db):
     main.add_command(_command)

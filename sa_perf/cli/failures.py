@@ -8,7 +8,7 @@ import click
 
 from sa_perf.cli.wording.plain_text import one_line
 
-__all__ = ["FOUND", "USAGE", "NothingFound", "UnreadableInput"]
+__all__ = ["FOUND", "USAGE", "DatabaseFailure", "NothingFound", "UnreadableInput"]
 
 #: Exit code: findings were asked to fail the command, or nothing answers to the fingerprint.
 FOUND = 1
@@ -35,3 +35,9 @@ class NothingFound(_OneLine):
     """The snapshot does not hold what was asked for."""
 
     exit_code = FOUND
+
+
+class DatabaseFailure(_OneLine):
+    """A database cannot be reached, or not be brought to what was asked for."""
+
+    exit_code = USAGE

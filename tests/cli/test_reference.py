@@ -17,9 +17,10 @@ from sa_perf.snapshot import Snapshot
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 CLI = (REFERENCE / "cli.md").read_text(encoding="utf-8")
 SNAPSHOT = (REFERENCE / "snapshot.md").read_text(encoding="utf-8")
+DB = main.commands["db"].commands
 OPTIONS = [
     (command.name, option)
-    for command in main.commands.values()
+    for command in (*main.commands.values(), *DB.values())
     if command.name != "demo"
     for parameter in command.params
     if isinstance(parameter, click.Option)
@@ -36,7 +37,11 @@ def test_every_option_is_described(command: str, option: str) -> None:
 def test_every_command_and_variable_is_described() -> None:
     for name in main.commands:
         assert f"`sa-perf {name}" in CLI
-    for name in ("SA_PERF_FILE", "SA_PERF_URL", "SA_PERF_TOKEN", "NO_COLOR"):
+    for name in DB:
+        assert f"`sa-perf db {name}" in CLI
+    for name in (
+        "SA_PERF_DATABASE_URL", "SA_PERF_FILE", "SA_PERF_URL", "SA_PERF_TOKEN", "NO_COLOR",
+    ):  # fmt: skip
         assert f"`{name}`" in CLI
 
 
