@@ -21,7 +21,7 @@ from sa_perf.pagination.ordering.clock import refuse_clock
 from sa_perf.pagination.ordering.wrapping import pageable
 from sa_perf.pagination.page import Page
 from sa_perf.pagination.prepared import Prepared
-from sa_perf.pagination.sessions import connection_of, dialect_of, in_session
+from sa_perf.pagination.sessions import connection_of, dialect_of, in_session, require_sync
 
 if TYPE_CHECKING:
     from sqlalchemy import CompoundSelect, Row
@@ -171,6 +171,7 @@ class KeysetPager(Generic[T]):
             ExpiredCursor: it was, but too long ago.
             PaginationError: ``size`` is out of range, or the statement cannot be paged.
         """
+        require_sync(session, "page")
         wanted = self.size if size is None else whole("size", size, self.max_size)
         prepared = self._for(session)
         anchor = prepared.anchor(cursor, before)
@@ -192,18 +193,38 @@ class KeysetPager(Generic[T]):
         def read(sync: Any) -> Page[T]:  # noqa: ANN401
             return self.page(sync, cursor, before=before, size=size)
 
-        return await in_session(session, read)
+        return await in_session(session, read, call="apage")
 
     def pages(self, session: Source, *, size: int | None = None) -> Iterator[Page[T]]:
         """Read all pages one after the other; holds one at a time.
 
-        Rows that are inserted behind the current page meanwhile are read too.
+        Rows that are inserted behind the current page meanwhile are read too. The pages have no
+        total.
         """
+        require_sync(session, "pages", instead="async for page in apages(...)")
         wanted = self.size if size is None else whole("size", size, self.max_size)
+        return self._each_page(session, wanted)
+
+    async def apages(
+        self, session: AsyncSource, *, size: int | None = None
+    ) -> AsyncIterator[Page[T]]:
+        """`pages` on an AsyncSession, async_scoped_session or AsyncConnection."""
+
+        def begin(sync: Any) -> Iterator[Page[T]]:  # noqa: ANN401
+            return self.pages(sync, size=size)
+
+        pages = await in_session(session, begin, call="apages")
+        while True:
+            page = await in_session(session, lambda _: next(pages, None), call="apages")
+            if page is None:
+                return
+            yield page
+
+    def _each_page(self, session: Source, size: int) -> Iterator[Page[T]]:
         prepared = self._for(session)
         anchor: Anchor | None = None
         while True:
-            page, edges = _read(prepared, session, anchor, wanted)
+            page, edges = _read(prepared, session, anchor, size)
             if page or anchor is None:
                 yield page
             if not page.has_next:
@@ -215,19 +236,6 @@ class KeysetPager(Generic[T]):
                     "values that it gave for the sort keys; order by other columns, or cast them"
                 )
             anchor = following
-
-    async def apages(
-        self, session: AsyncSource, *, size: int | None = None
-    ) -> AsyncIterator[Page[T]]:
-        """`pages` on an AsyncSession, async_scoped_session or AsyncConnection."""
-        cursor: str | None = None
-        while True:
-            page = await self.apage(session, cursor, size=size)
-            if page or cursor is None:
-                yield page
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def verify(self, session: Source) -> IndexCheck:
         """Whether an index serves the pages, and if not, which would.
@@ -246,13 +254,14 @@ class KeysetPager(Generic[T]):
         """
         from sa_perf.pagination.index_check.check import check
 
+        require_sync(session, "verify")
         _, orm = dialect_of(session, self.stmt)
         connection = connection_of(session, self.stmt)
         return check(self.stmt, connection, size=self.size, unique=self._unique, session=orm)
 
     async def averify(self, session: AsyncSource) -> IndexCheck:
         """`verify` on an AsyncSession, async_scoped_session or AsyncConnection."""
-        return await in_session(session, self.verify)
+        return await in_session(session, self.verify, call="averify")
 
     def _for(self, session: Source) -> Prepared:
         dialect, orm = dialect_of(session, self.stmt)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sa_perf.pagination.select import Select, select
+from sa_perf.pagination.sessions import require_async, require_sync
 
 if TYPE_CHECKING:
     from sqlalchemy.sql._typing import _ColumnExpressionArgument as Condition
@@ -65,6 +66,7 @@ class PaginatedModel:
             ExpiredCursor: it was, but too long ago.
             PaginationError: the list cannot be paged, or an option is out of range.
         """
+        require_sync(session, "page")
         stmt = _list_of(cls, where, order_by, load)
         return stmt.paginate(session, cursor=cursor, before=before, **options)
 
@@ -81,6 +83,7 @@ class PaginatedModel:
         **options: te.Unpack[KeysetOptions],
     ) -> Page[T]:
         """`page` on an AsyncSession or async_scoped_session."""
+        require_async(session, "apage")
         stmt = _list_of(cls, where, order_by, load)
         return await stmt.apaginate(session, cursor=cursor, before=before, **options)
 
@@ -108,6 +111,7 @@ class PaginatedModel:
         Raises:
             PaginationError: the list cannot be paged, or a number is out of range.
         """
+        require_sync(session, "page_offset")
         stmt = _list_of(cls, where, order_by, load)
         return stmt.paginate_offset(session, page=page, **options)
 
@@ -123,6 +127,7 @@ class PaginatedModel:
         **options: te.Unpack[OffsetOptions],
     ) -> OffsetPage[T]:
         """`page_offset` on an AsyncSession or async_scoped_session."""
+        require_async(session, "apage_offset")
         stmt = _list_of(cls, where, order_by, load)
         return await stmt.apaginate_offset(session, page=page, **options)
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from sqlalchemy import Connection, Select
-from sqlalchemy.orm import Session, lazyload, scoped_session
+from sqlalchemy.orm import lazyload
 from sqlalchemy.sql.elements import BindParameter
 
 from sa_perf.errors import PaginationError
@@ -31,7 +31,7 @@ from sa_perf.pagination.ordering.keys import tie_breaks
 from sa_perf.pagination.ordering.missing_joins import refuse_missing_joins
 from sa_perf.pagination.ordering.uniqueness import require_once
 from sa_perf.pagination.ordering.wrapping import pageable
-from sa_perf.pagination.sessions import in_session
+from sa_perf.pagination.sessions import in_session, require_sync
 
 if TYPE_CHECKING:
     from sqlalchemy import CompoundSelect, Row, TextualSelect
@@ -166,7 +166,7 @@ class OffsetPager(Generic[T]):
         Raises:
             PaginationError: a number is out of range; nothing was sent.
         """
-        _require_source(session)
+        require_sync(session, "page")
         wanted = self.size if size is None else whole("size", size, self.max_size)
         skip = self._skipped(number, wanted)
         items = self._read(session, skip, wanted + 1)
@@ -189,7 +189,7 @@ class OffsetPager(Generic[T]):
         def read(sync: Any) -> OffsetPage[T]:  # noqa: ANN401
             return self.page(sync, number, size=size)
 
-        return await in_session(session, read)
+        return await in_session(session, read, call="apage")
 
     def _skipped(self, number: int, size: int) -> int:
         """Rows before a page."""
@@ -287,11 +287,3 @@ def _own_window(stmt: Any) -> tuple[int, int | None] | None:  # noqa: ANN401
             return None
         values.append(value)
     return values[0] or 0, values[1]
-
-
-def _require_source(session: object) -> None:
-    if not isinstance(session, (Connection, Session, scoped_session)):
-        raise PaginationError(
-            f"page() wants a Session, scoped_session or Connection, not {type(session).__name__}; "
-            "for an async one use: await pager.apage(...)"
-        )

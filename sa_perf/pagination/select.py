@@ -15,6 +15,7 @@ from sqlalchemy.orm import Query
 from sa_perf.errors import PaginationError
 from sa_perf.pagination.keyset import keyset
 from sa_perf.pagination.offset import offset
+from sa_perf.pagination.sessions import require_async, require_sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +132,7 @@ class PaginationMixin:
             ExpiredCursor: it was, but too long ago.
             PaginationError: the statement cannot be paged, or an option is out of range.
         """
+        require_sync(session, "paginate")
         return keyset(_statement(self), **options).page(session, cursor, before=before)
 
     async def apaginate(
@@ -142,6 +144,7 @@ class PaginationMixin:
         **options: te.Unpack[KeysetOptions],
     ) -> Page[T]:
         """`paginate` on an AsyncSession, async_scoped_session or AsyncConnection."""
+        require_async(session, "apaginate")
         pager: KeysetPager[T] = keyset(_statement(self), **options)
         return await pager.apage(session, cursor, before=before)
 
@@ -163,6 +166,7 @@ class PaginationMixin:
         Raises:
             PaginationError: the statement cannot be paged, or a number is out of range.
         """
+        require_sync(session, "paginate_offset")
         return offset(_statement(self), **options).page(session, page)
 
     async def apaginate_offset(
@@ -173,6 +177,7 @@ class PaginationMixin:
         **options: te.Unpack[OffsetOptions],
     ) -> OffsetPage[T]:
         """`paginate_offset` on an AsyncSession, async_scoped_session or AsyncConnection."""
+        require_async(session, "apaginate_offset")
         pager: OffsetPager[T] = offset(_statement(self), **options)
         return await pager.apage(session, page)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sa_perf.pagination import KeysetPager, keyset
+from sa_perf.pagination.sessions import require_sync
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -26,7 +27,8 @@ def assert_keyset_indexed(session: Source, pages: KeysetPager[Any] | Select[Any]
         >>> assert_keyset_indexed(session, select(Article).order_by(Article.created_at.desc()))
 
     Args:
-        session: a Session, scoped_session or Connection on a database with the tables.
+        session: a Session, scoped_session or Connection on a database with the tables; with an
+            async one: ``await session.run_sync(assert_keyset_indexed, pages)``.
         pages: a pager, or a statement that `sa_perf.pagination.keyset` takes.
 
     Raises:
@@ -35,6 +37,11 @@ def assert_keyset_indexed(session: Source, pages: KeysetPager[Any] | Select[Any]
         PaginationError: the statement cannot be paged.
         UnsupportedDatabase: no way to ask this database for a plan is known.
     """
+    require_sync(
+        session,
+        "assert_keyset_indexed",
+        instead="await session.run_sync(assert_keyset_indexed, pages)",
+    )
     pager = pages if isinstance(pages, KeysetPager) else keyset(pages, signer="unsigned")
     found = pager.verify(session)
     if found.served:

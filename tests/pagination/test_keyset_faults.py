@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -292,6 +293,28 @@ def test_pages_end_where_a_type_does_not_find_its_own_values(
         with pytest.raises(PaginationError, match="begin where this one did"):
             for number, _ in enumerate(pager.pages(connection)):
                 assert number < 10
+
+
+def test_asynchronous_pages_end_there_too() -> None:
+    pytest.importorskip("aiosqlite")
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    table = Table("shifted", MetaData(), Column("at", Shifted, primary_key=True))
+    pager = keyset(select(table).order_by(table.c.at), size=3, signer=SIGNER)
+
+    async def work() -> None:
+        engine = create_async_engine("sqlite+aiosqlite://")
+        async with engine.connect() as connection:
+            await connection.run_sync(table.create)
+            await connection.execute(table.insert(), [{"at": at} for at in range(1_001, 1_011)])
+            number = 0
+            with pytest.raises(PaginationError, match="begin where this one did"):
+                async for _ in pager.apages(connection):
+                    number += 1
+                    assert number < 10
+        await engine.dispose()
+
+    asyncio.run(work())
 
 
 def test_arrays_that_hold_nan_are_paged(postgresql_database: Any) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Query
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.sql.selectable import (
     CompoundSelect,
@@ -63,6 +64,11 @@ def pageable(stmt: object) -> Select[Any]:
             "text(...).columns(...) says neither its order nor its key; make it a table: "
             "rows = text(...).columns(...).subquery(), then keyset(select(rows).order_by("
             "rows.c.id), unique=True)"
+        )
+    if isinstance(stmt, Query):
+        raise PaginationError(
+            "a page needs a SELECT, not a Query; give select(...), or make the session with "
+            "query_cls=PaginatedQuery and call query.paginate(...)"
         )
     if not isinstance(stmt, Select):
         raise PaginationError(
