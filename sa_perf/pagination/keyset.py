@@ -174,6 +174,7 @@ class KeysetPager(Generic[T]):
         require_sync(session, "page")
         wanted = self.size if size is None else whole("size", size, self.max_size)
         prepared = self._for(session)
+        prepared.require_keys()
         anchor = prepared.anchor(cursor, before)
         page, _ = _read(prepared, session, anchor, wanted)
         if self._count != "none":
@@ -198,8 +199,8 @@ class KeysetPager(Generic[T]):
     def pages(self, session: Source, *, size: int | None = None) -> Iterator[Page[T]]:
         """Read all pages one after the other; holds one at a time.
 
-        Rows that are inserted behind the current page meanwhile are read too. The pages have no
-        total.
+        Rows that are inserted behind the current page meanwhile are read too. It needs no cursor
+        keys, unless a page is asked for its cursors. The pages have no total.
         """
         require_sync(session, "pages", instead="async for page in apages(...)")
         wanted = self.size if size is None else whole("size", size, self.max_size)
@@ -267,9 +268,8 @@ class KeysetPager(Generic[T]):
         dialect, orm = dialect_of(session, self.stmt)
         prepared = self._prepared.get((dialect, orm))
         if prepared is None:
-            signer = self._signer or CursorSigner.from_environment()
             prepared = Prepared(
-                self.stmt, dialect, signer, self._scope, orm=orm, unique=self._unique
+                self.stmt, dialect, self._signer, self._scope, orm=orm, unique=self._unique
             )
             if len(self._prepared) >= _MAX_DIALECTS:
                 self._prepared = {}

@@ -43,7 +43,7 @@ class Prepared:
         self,
         stmt: Select[Any],
         dialect: SQLAlchemyDialect,
-        signer: CursorSigner,
+        signer: CursorSigner | None,
         scope: Sequence[object],
         *,
         orm: bool,
@@ -53,7 +53,7 @@ class Prepared:
         self.keys = ordering_of(stmt, self.seeking, dialect, unique=unique)
         self._reversed = tuple(key.reversed() for key in self.keys)
         self._kinds = tuple(key.value.kind for key in self.keys)
-        self._signer = signer
+        self._given_signer = signer
         #: The order in words that are alike for each pager of it.
         self.order = binding_of(stmt, self.keys, dialect.name)
         self._binding = _bound(self.order, scope)
@@ -66,6 +66,18 @@ class Prepared:
         #: SQLAlchemy's description of all columns, and of those that the application sees.
         self._shown_columns: tuple[Any, Any] | None = None
         self._statements: dict[object, list[Select[Any]]] = {}
+
+    def require_keys(self) -> None:
+        """Refuse to make pages without keys at once, not only where a page has a neighbour.
+
+        Raises:
+            PaginationError: no signer was given, and the environment has no keys.
+        """
+        _ = self._signer
+
+    @cached_property
+    def _signer(self) -> CursorSigner:
+        return self._given_signer or CursorSigner.from_environment()
 
     def anchor(self, cursor: str | None, before: str | None) -> Anchor | None:
         """Read a cursor; None where none is given.
@@ -117,7 +129,8 @@ class Prepared:
         except StatementError as error:
             # A forged value; what else a database complains of is not the cursor's fault.
             forged = isinstance(error, DataError) or not isinstance(error, DBAPIError)
-            if anchor is None or self._signer.signed or not forged:
+            given = self._given_signer
+            if anchor is None or given is None or given.signed or not forged:
                 raise
             raise InvalidCursor from None
         return items, rows

@@ -317,6 +317,21 @@ def test_asynchronous_pages_end_there_too() -> None:
     asyncio.run(work())
 
 
+def test_pages_need_no_cursor_keys_until_they_are_asked_for_a_cursor(
+    filled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SA_PERF_CURSOR_KEYS", raising=False)
+    pager = keyset(select(filled.Author.id).order_by(filled.Author.rank), size=25)
+    with filled.session() as session:
+        pages = list(pager.pages(session))
+        assert sorted(item for page in pages for item in page) == list(range(1, 61))
+        assert [page.has_next for page in pages] == [True, True, False]
+        with pytest.raises(PaginationError, match="no cursor keys are set"):
+            _ = pages[0].next_cursor
+        with pytest.raises(PaginationError, match="no cursor keys are set"):
+            pager.page(session, size=100)
+
+
 def test_arrays_that_hold_nan_are_paged(postgresql_database: Any) -> None:
     nan = float("nan")
     values = [[1.0], [1.0, nan], [nan], [nan, 1.0], [nan, nan], [2.0, nan]]
