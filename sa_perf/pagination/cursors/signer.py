@@ -101,11 +101,7 @@ class CursorSigner:
             MissingExtra: see the class, as for ``salt`` and ``encrypt``.
         """
         if settings.cursor_keys is None:
-            message = (
-                "no cursor keys are set; set SA_PERF_CURSOR_KEYS to what this prints: "
-                f"{_KEY_COMMAND}, or pass a signer"
-            )
-            raise PaginationError(message)
+            raise PaginationError(_NO_KEYS)
         keys = [key.strip() for key in settings.cursor_keys.split(",")]
         return cls(keys, max_age=settings.cursor_max_age_seconds, salt=salt, encrypt=encrypt)
 
@@ -113,11 +109,16 @@ class CursorSigner:
     def from_environment(cls, *, salt: str = "", encrypt: bool = False) -> CursorSigner:
         """`from_settings` with ``SA_PERF_CURSOR_KEYS`` and ``SA_PERF_CURSOR_MAX_AGE_SECONDS``.
 
+        What was given to `sa_perf.install` or an engine's URL is not looked at.
+
         Raises:
             PaginationError: no keys are set.
             InvalidSettings: a setting of the environment is not allowed.
         """
-        return cls.from_settings(Settings.load(), salt=salt, encrypt=encrypt)
+        settings = Settings.load()
+        if settings.cursor_keys is None:
+            raise PaginationError(f"{_NO_KEYS}; {_ENGINE_KEYS}")
+        return cls.from_settings(settings, salt=salt, encrypt=encrypt)
 
     def __repr__(self) -> str:
         if not self.signed:
@@ -189,6 +190,14 @@ class CursorSigner:
 
 
 _KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+_NO_KEYS = (
+    "no cursor keys are set; set SA_PERF_CURSOR_KEYS to what this prints: "
+    f"{_KEY_COMMAND}, or pass a signer"
+)
+_ENGINE_KEYS = (
+    "keys that were given to install() or an engine's URL are passed by "
+    "signer=CursorSigner.from_settings(sa_perf.instrumentation(engine).settings)"
+)
 _SIGNATURE_BYTES = 16  # RFC 2104, section 5: at least half of the hash
 _CHECKSUM_BYTES = 4
 _STAMP_BYTES = 4  # until 2106

@@ -14,7 +14,9 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine
 
+import sa_perf
 from sa_perf.errors import (
     ExpiredCursor,
     InvalidCursor,
@@ -470,3 +472,22 @@ def test_keys_that_are_no_list_are_refused_without_showing_them(keys) -> None:
 def test_a_salt_that_is_no_text_is_refused(salt) -> None:
     with pytest.raises(PaginationError, match=r"salt is .*it is a text"):
         CursorSigner([KEY], salt=salt)
+
+
+def test_without_keys_it_is_said_how_to_take_those_of_an_engine(monkeypatch) -> None:
+    monkeypatch.delenv("SA_PERF_CURSOR_KEYS", raising=False)
+    taken = r"SA_PERF_CURSOR_KEYS.*CursorSigner\.from_settings\(sa_perf\.instrumentation\(engine\)"
+    with pytest.raises(PaginationError, match=taken):
+        CursorSigner.from_environment()
+    with pytest.raises(PaginationError, match="no cursor keys are set") as caught:
+        CursorSigner.from_settings(Settings())
+    assert "instrumentation" not in str(caught.value)  # these are its settings already
+
+
+def test_keys_that_were_given_to_an_engine_sign_cursors() -> None:
+    engine = create_engine(f"sqlite://?sa_perf_cursor_keys={KEY}", plugins=["sa_perf"])
+    perf = sa_perf.instrumentation(engine)
+    signer = CursorSigner.from_settings(perf.settings)
+    assert CursorSigner([KEY]).unsign(signer.sign(b"row", b"list"), b"list") == b"row"
+    perf.uninstall()
+    engine.dispose()
