@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from sa_perf.cli.failures import FOUND, DatabaseFailure
+from sa_perf.cli.database import database_option, failures_in_one_line
+from sa_perf.cli.failures import FOUND
 from sa_perf.cli.output import OUTPUT_SCHEMA, Output, write
 from sa_perf.cli.wording.plain_text import one_line
-from sa_perf.errors import SaPerfError
 from sa_perf.tables import SCHEMA_VERSION, database_label
 
 if TYPE_CHECKING:
@@ -39,11 +38,11 @@ def _on_database(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*, url: str, as_json: bool | None, **own: object) -> None:
-        with _failures_in_one_line(None):
+        with failures_in_one_line(None):
             from sa_perf.migration.connecting import url_of
 
             address = url_of(url)
-        with _failures_in_one_line(address):
+        with failures_in_one_line(address):
             command(address, Output(as_json=as_json), **own)
 
     for option in reversed(_OPTIONS):
@@ -52,15 +51,7 @@ def _on_database(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _OPTIONS = (
-    click.option(
-        "--url",
-        metavar="URL",
-        envvar="SA_PERF_DATABASE_URL",
-        show_envvar=True,
-        required=True,
-        help="Database, as SQLAlchemy's create_engine takes it. A password is safer in the "
-        "environment, for process lists show the command line.",
-    ),
+    database_option,
     click.option(
         "--json/--no-json",
         "as_json",
@@ -148,21 +139,3 @@ def _tell(
         return
     head = {"schema": OUTPUT_SCHEMA, "command": f"db {command}", "database": database_label(url)}
     write(json.dumps({**head, **content}, indent=2) + "\n")
-
-
-@contextmanager
-def _failures_in_one_line(url: URL | None) -> Iterator[None]:
-    """Let what an application would handle end the command in one line, without secrets."""
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-    try:
-        yield
-    except SaPerfError as error:
-        raise DatabaseFailure(str(error)) from error
-    except (SQLAlchemyError, ImportError, OSError) as error:
-        reason = str(error.orig if isinstance(error, DBAPIError) else error)
-        if url is None:
-            raise DatabaseFailure(reason) from error
-        if url.password:
-            reason = reason.replace(str(url.password), "***")
-        raise DatabaseFailure(f"{database_label(url)}: {reason}") from error
