@@ -25,7 +25,7 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 
 def _number(low: float, high: float, unit: str) -> dict[str, object]:
-    return {"kind": float, "low": low, "high": high, "allowed": f"{unit}, {low:g} to {high:g}"}
+    return {"kind": float, "low": low, "high": high, "allowed": f"{unit}, {low} to {high}"}
 
 
 def _count(low: int, high: int) -> dict[str, object]:

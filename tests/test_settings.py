@@ -97,6 +97,15 @@ def test_all_problems_are_told_at_once() -> None:
     )
 
 
+def test_a_limit_is_told_to_the_digit() -> None:
+    assert problems(environment={"SA_PERF_CURSOR_MAX_AGE_SECONDS": "0"}) == (
+        "SA_PERF_CURSOR_MAX_AGE_SECONDS is '0'; allowed is seconds, 1 to 315360000",
+    )
+    assert problems({"explain_timeout_seconds": 0}) == (
+        "explain_timeout_seconds is 0; allowed is seconds, 0.01 to 600",
+    )
+
+
 def test_the_message_names_every_problem() -> None:
     with pytest.raises(InvalidSettings, match=r"service is .*; slow_seconds is") as refused:
         Settings.load({"slow_seconds": -1, "service": ""}, environment={})
