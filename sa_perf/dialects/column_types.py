@@ -16,7 +16,7 @@ __all__ = ["TABLE_OPTIONS", "Key", "LongText", "UtcDateTime", "exact_text"]
 
 #: For each table: MySQL and MariaDB else take the server's or the database's defaults, by which a
 #: table may know no transactions and no text outside Latin-1.
-TABLE_OPTIONS = {
+TABLE_OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mariadb_engine": "InnoDB",
