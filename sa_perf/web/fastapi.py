@@ -9,9 +9,9 @@ Needs the extra ``fastapi``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NoReturn, TypeVar
 
-from sa_perf.errors import MissingExtra
+from sa_perf.errors import MissingExtra, PaginationError
 from sa_perf.pagination.cursors.signer import MAX_TOKEN_LENGTH
 from sa_perf.pagination.page import Page
 from sa_perf.web.page_requests import (
@@ -60,6 +60,23 @@ _Before = Annotated[
     ),
 ]
 _SIZE = "Items of the page."
+
+
+class _NoParameter:
+    """Marks an argument of a function that is to be called, not to be depended on.
+
+    FastAPI takes such an argument for one of the request and asks pydantic for its schema. Without
+    this, ``Depends(keyset_params)`` would fail at the first request: its route gets a function.
+    """
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> NoReturn:
+        raise PaginationError(
+            "keyset_params makes a dependency and is none; write Depends(keyset_params()), with "
+            "brackets"
+        )
+
+    def __repr__(self) -> str:
+        return "no parameter of a request"
 
 
 class KeysetParams:
@@ -123,13 +140,17 @@ class KeysetParams:
 
 
 def keyset_params(
-    *, size: int | None = None, max_size: int = MAX_SIZE
+    *, size: int | None = None, max_size: Annotated[int, _NoParameter()] = MAX_SIZE
 ) -> Callable[..., Awaitable[KeysetParams]]:
     """Give a dependency like `KeysetParams` with limits of its own, which OpenAPI shows.
 
     Args:
         size: items where the client names none; None: the pager's own number.
         max_size: the largest size that a client may ask for.
+
+    Raises:
+        PaginationError: FastAPI is given this function instead of what it gives; see the brackets
+            in ``Depends(keyset_params())``.
     """
     limits: Any = Query(default=size, ge=1, le=max_size, description=_SIZE)
 

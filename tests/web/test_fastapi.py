@@ -322,3 +322,11 @@ def test_the_example_binds_cursors_to_the_author(howto) -> None:
     assert status("/authors/ada/articles") == 200
     assert status("/authors/bob/articles") == 400
     assert status("/articles") == 400
+
+
+def test_keyset_params_without_brackets_is_refused_when_the_route_is_made() -> None:
+    app = FastAPI()
+    with pytest.raises(PaginationError, match=r"Depends\(keyset_params\(\)\), with brackets"):
+
+        @app.get("/articles")
+        def articles(paging: Annotated[KeysetParams, Depends(keyset_params)]) -> None: ...
