@@ -193,6 +193,9 @@ class ExchangedValues(StoredValues):
             target.name, *(column(one.name, one.type) for one in columns), schema=target.schema
         )
 
+    def _insert(self, target: TableClause) -> Insert:
+        return stored_values_for(self.dialect)._insert(target)
+
     def _bound_type(self, target: Column[Any]) -> TypeEngine[Any]:
         return target.type
 
