@@ -1,0 +1,324 @@
+"""Archive to files: one for each batch, verified before rows go.
+
+What counts is the audit: a file holds archived rows once its name stands in a committed row of it,
+which the transaction that deletes the rows writes. Any other file is left over from a batch that
+did not come to its end, and `FileSink.reconcile` removes it. The manifest tells the same without
+the database.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+
+from sqlalchemy import Engine, select
+
+from sa_perf.dialects.stored_values import StoredValues, stored_values_for
+from sa_perf.errors import ArchiveError, RetentionError
+from sa_perf.retention.archive.checking import broken, check_file, entries_of, told
+from sa_perf.retention.archive.compression import Compression, compressing
+from sa_perf.retention.archive.formats import Layout
+from sa_perf.retention.archive.manifest import ArchiveFile, Entry, Measured
+from sa_perf.retention.archive.naming import (
+    COMPRESSIONS,
+    FORMATS,
+    FileFormat,
+    file_name,
+    format_of,
+    row_format,
+    run_of,
+    safe,
+    suffix_for,
+)
+from sa_perf.retention.archive.storage import LocalStorage, Storage
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Select, Table
+
+__all__ = ["Committed", "FileArchive", "FileSink"]
+
+#: Names of files to their sums, or what looks up the sums of the given names.
+Committed: TypeAlias = "Mapping[str, str] | Callable[[Sequence[str]], Mapping[str, str]]"
+
+
+@dataclass(frozen=True, slots=True)
+class FileArchive:
+    """Files in a folder, one for each batch.
+
+    A value is kept as the database keeps it, so it comes back equal whatever a type makes of it.
+    Files are not encrypted: that is left to the storage.
+
+    On a local disk a file is synced, renamed and its folder synced before its rows are deleted. In
+    a store of fsspec it is sent whole and fetched again; how durable that is, the store says.
+
+    Example:
+        >>> RetentionPolicy(
+        ...     days=90, by="created_at", action="archive", archive=FileArchive("/srv/archive")
+        ... )
+
+    Attributes:
+        path: of the folder, or a URL that fsspec knows (``s3://bucket/folder``, extra ``fsspec``).
+        format: ``"jsonl"``, ``"csv"`` or ``"parquet"`` (extra ``parquet``).
+        compression: ``"gzip"``, ``"zstd"`` (extra ``zstd``) or None; Parquet's own for Parquet.
+
+    Raises:
+        RetentionError: an argument has another value.
+    """
+
+    path: str | os.PathLike[str]
+    format: FileFormat = "jsonl"
+    compression: Compression | None = "gzip"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        faults = []
+        if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
+            faults.append(f"path is {self.path!r}; it is a folder or a URL of fsspec's")
+        if self.format not in FORMATS:
+            faults.append(f"format is {self.format!r}; it is one of {', '.join(FORMATS)}")
+        if self.compression not in COMPRESSIONS:
+            faults.append(f"compression is {self.compression!r}; it is 'gzip', 'zstd' or None")
+        if faults:
+            raise RetentionError("; ".join(faults))
+
+    def __str__(self) -> str:
+        """Where and how, without user and password."""
+        scheme, mark, rest = str(self.path).partition("://")
+        place = f"{scheme}://{rest.rpartition('@')[2]}" if mark else scheme
+        return f"{place} ({self.format}, {self.compression or 'not compressed'})"
+
+    def storage(self) -> Storage:
+        """Where the files lie.
+
+        Raises:
+            MissingExtra: ``fsspec`` is needed and not installed.
+            ArchiveError: fsspec knows no such store.
+        """
+        if "://" not in str(self.path):
+            return LocalStorage(Path(self.path).absolute())
+        from sa_perf.retention.archive.remote import RemoteStorage
+
+        return RemoteStorage(str(self.path))
+
+    def open(
+        self,
+        bind: Engine | Connection,
+        table: Table,
+        *,
+        policy: str,
+        run: str,
+        children: Sequence[Table] = (),
+    ) -> FileSink:
+        """Begin to archive; asks the session for its settings, which is one statement.
+
+        Args:
+            bind: whose rows are archived; a connection in no transaction is left in none.
+            table: of the policy.
+            policy: its name, which becomes a folder.
+            run: its id; names of files begin with it.
+            children: tables whose rows are archived along.
+
+        Raises:
+            ArchiveError: the session's settings or the store do not allow exact archives.
+            MissingExtra: a package is needed that is not installed.
+            UnsupportedDatabase: it is not known how its values are read exactly.
+        """
+        stored = stored_values_for(bind.dialect)
+        # What is missing is to be said now, not in the first batch.
+        row_format(self.format, self.compression)
+        if self.compression == "zstd" and self.format != "parquet":
+            from sa_perf.retention.archive import zstd  # noqa: F401
+        return FileSink(
+            self,
+            stored,
+            session=_session(stored, bind),
+            tables=(table, *children),
+            policy=policy,
+            run=run,
+        )
+
+
+class FileSink:
+    """Archives the rows of one policy's run; made by `FileArchive.open`, used by one thread."""
+
+    def __init__(
+        self,
+        archive: FileArchive,
+        stored: StoredValues,
+        *,
+        session: Mapping[str, str],
+        tables: Sequence[Table],
+        policy: str,
+        run: str,
+    ) -> None:
+        self._archive = archive
+        self._storage = archive.storage()
+        self._format, self._compression = format_of(suffix_for(archive.format, archive.compression))
+        self._suffix = suffix_for(archive.format, archive.compression)
+        self._stored = stored
+        self._session = session
+        self._tables = {one.fullname: one for one in tables}
+        self._policy = policy
+        self._run = run
+        self._folder = safe(policy)
+        self._written: dict[str, Entry] = {}
+        self._committed: set[str] = set()
+
+    def columns(self, table: Table) -> list[ColumnElement[Any]]:
+        """What a SELECT must read for `write`: each column's value as the database keeps it."""
+        return [self._stored.read(one).label(one.name) for one in table.columns]
+
+    def select(self, table: Table, *criteria: ColumnElement[bool]) -> Select[Any]:
+        """A SELECT of rows for `write`, which locks them until the transaction ends.
+
+        Without the lock an UPDATE between SELECT and DELETE would be lost. Run it in the
+        transaction that deletes the rows, and compare the number of rows with the DELETE's.
+        """
+        return select(*self.columns(table)).where(*criteria).with_for_update(of=table)
+
+    def file_name(self, number: int, table: Table) -> str:
+        """The name of the file of a batch, below the archive's path."""
+        return file_name(self._policy, self._run, number, table.fullname, suffix=self._suffix)
+
+    def reconcile(self, committed: Committed, *, thorough: bool = False) -> None:
+        """Make files and manifest agree with the audit; call it as the only runner of the policy.
+
+        Files that no committed batch names are removed: a batch was interrupted. Files that one
+        names but the manifest does not are summed and listed again.
+
+        Args:
+            committed: files of the policy's committed batches to their SHA-256: all of them, or
+                what looks up some names (better where a policy has run for years).
+            thorough: sum every file, not only those that are not listed yet.
+
+        Raises:
+            ArchiveError: a committed file is missing or is not what was written; nothing was
+                removed.
+        """
+        with told(f"archive {str(self._archive)!r} cannot be used"):
+            self._reconcile(committed, thorough=thorough)
+
+    def _reconcile(self, committed: Committed, *, thorough: bool) -> None:
+        sizes = self._storage.sizes(self._folder)
+        listed = entries_of(self._storage, self._folder)
+        known = committed(sorted(sizes)) if callable(committed) else committed
+        for name in {*listed, *(() if callable(committed) else known)}:
+            entry = listed.get(name)
+            if name not in sizes:
+                raise broken(name, "is missing")
+            if entry is not None and sizes[name] != entry.file.bytes:
+                raise broken(name, f"has {sizes[name]} bytes instead of {entry.file.bytes}")
+        for name in sorted(sizes):
+            if name in known and (thorough or name not in listed):
+                file = check_file(self._storage, name, sha256=known[name])
+                if name not in listed:
+                    self._list(self._entry(file, self._table_of(name)))
+        for name in sizes.keys() - known.keys() - listed.keys():
+            self._storage.remove(name)
+        self._committed = {*listed, *(sizes.keys() & known.keys())}
+
+    def write(
+        self, table: Table, columns: Sequence[Any], rows: Iterable[Any], name: str
+    ) -> ArchiveFile:
+        """Write a batch's rows; when it returns they lie there, durable and verified.
+
+        Rows are taken one by one; a thousand are held at a time (Parquet: all of them). The same
+        name may be written again as long as its batch was not committed.
+
+        Args:
+            table: that the rows are of.
+            columns: what they consist of: `columns`, or names in the same order.
+            rows: as the driver gives them for `columns`; see `select`.
+            name: see `file_name`.
+
+        Raises:
+            ArchiveError: a value cannot be held exactly, the file could not be written, or is not
+                what was written. There is no such file then.
+        """
+        names = tuple(str(getattr(one, "name", one)) for one in columns)
+        self._check_names(table, names, name)
+        with told(f"{name!r} could not be written"):
+            with self._storage.create(name) as raw:
+                measured = Measured(raw)
+                with compressing(cast("BinaryIO", measured), self._compression) as stream:
+                    count = self._format.write(stream, Layout(table.fullname, names), rows)
+            self._verify(name, measured.sha256, count)
+        file = ArchiveFile(name=name, rows=count, bytes=measured.bytes, sha256=measured.sha256)
+        self._written[name] = self._entry(file, table)
+        return file
+
+    def committed(
+        self, file: ArchiveFile, *, after_key: str | None = None, upto_key: str | None = None
+    ) -> None:
+        """List a file in the manifest, once its batch is committed.
+
+        If this fails, or does not happen, `reconcile` of the next run does it.
+
+        Args:
+            file: as `write` gave it.
+            after_key: that the rows are above, as JSON.
+            upto_key: that the rows go up to.
+        """
+        self._committed.add(file.name)
+        written = self._written.pop(file.name)
+        self._list(replace(written, after_key=after_key, upto_key=upto_key))
+
+    def close(self) -> None:
+        """Forget files whose batches were not committed; they are the next run's to remove."""
+        self._written.clear()
+
+    def _verify(self, name: str, sha256: str, rows: int) -> None:
+        try:
+            check_file(self._storage, name, sha256=sha256, rows=rows)
+        except ArchiveError:
+            self._storage.remove(name)
+            raise
+
+    def _check_names(self, table: Table, names: tuple[str, ...], name: str) -> None:
+        if names != tuple(one.name for one in table.columns):
+            raise ArchiveError(
+                f"columns {names!r} are not those of table {table.fullname!r}; read the rows with "
+                "select(), which gives each value as the database keeps it"
+            )
+        folder, _, own = name.rpartition("/")
+        if folder != self._folder or not own.endswith(self._suffix) or own.startswith("."):
+            raise ArchiveError(f"{name!r} is no name of this archive; use file_name()")
+        if name in self._committed:
+            raise ArchiveError(f"{name!r} holds rows of a committed batch; it is not replaced")
+
+    def _entry(self, file: ArchiveFile, table: Table | None) -> Entry:
+        columns = () if table is None else table.columns
+        return Entry(
+            file=file,
+            run=run_of(file.name),
+            policy=self._policy,
+            table="" if table is None else table.fullname,
+            database=self._stored.family,
+            columns={one.name: self._stored.type_name(one) for one in columns},
+            session=self._session,
+            written_at=datetime.now(timezone.utc),
+        )
+
+    def _list(self, entry: Entry) -> None:
+        self._storage.list_file(self._folder, entry.file.name, entry.line())
+
+    def _table_of(self, name: str) -> Table | None:
+        stem = name.removesuffix(self._suffix)
+        found = [one for one in self._tables.values() if stem.endswith(f"-{safe(one.fullname)}")]
+        return max(found, key=lambda one: len(one.fullname), default=None)
+
+
+def _session(stored: StoredValues, bind: Engine | Connection) -> dict[str, str]:
+    if isinstance(bind, Engine):
+        with bind.connect() as connection:
+            return stored.session(connection)
+    was_in_transaction = bind.in_transaction()
+    try:
+        return stored.session(bind)
+    finally:
+        if not was_in_transaction:
+            bind.rollback()
