@@ -81,12 +81,15 @@ OWNERS: dict[str, str] = {
     "cryptography": "pagination/cursors/encryption.py",
     "fastapi": "web/fastapi.py",
     "flask": "web/flask.py",
+    "fsspec": "retention/archive/remote.py",
     "greenlet": "queries/call_site.py",
     "opentelemetry": "exporters/opentelemetry.py",
     "prometheus_client": "exporters/prometheus.py",
+    "pyarrow": "retention/archive/parquet.py",
     "pydantic": "web/fastapi.py",
     "pytest": "testing/plugin.py",
     "starlette": "web/asgi.py",
+    "zstandard": "retention/archive/zstd.py",
 }
 # Optional dependency -> the one that brings it along, whose file may import it too.
 COMES_WITH = {"pydantic": "fastapi"}
