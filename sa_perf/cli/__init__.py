@@ -14,6 +14,7 @@ from sa_perf.cli.db import db
 from sa_perf.cli.demo import demo
 from sa_perf.cli.explain import explain
 from sa_perf.cli.report import report
+from sa_perf.cli.retention import retention
 from sa_perf.cli.slow import slow
 from sa_perf.cli.top import top
 
@@ -28,11 +29,12 @@ def main() -> None:
     top, slow, explain and report read a snapshot: from a file that the application writes
     (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one.
 
-    db makes sa_perf's own tables in a database.
+    retention deletes, archives or anonymises rows that have lived long enough; db makes the tables
+    that it keeps its records in.
 
     To see all of it on real data first, run: sa-perf demo
     """
 
 
-for _command in (demo, top, slow, explain, report, db):
+for _command in (demo, top, slow, explain, report, db, retention):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""The database that a command works on: its option, its failures in one line."""
+"""The database that a command works on: its option and its failures."""
 
 from __future__ import annotations
 

@@ -46,10 +46,8 @@ class SQLitePurging(Purging):
     def connection(self, engine: Engine) -> Iterator[Connection]:
         """Without the driver's own BEGIN, which is too late, see `transaction`."""
         with engine.connect() as connection:
-            before = connection.default_isolation_level
             yield connection.execution_options(isolation_level="AUTOCOMMIT", **UNRECORDED)
-            if before is not None and connection.in_transaction():
-                connection.rollback()
+            _end_of_autobegin(connection)
 
     @contextmanager
     def transaction(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
@@ -66,11 +64,13 @@ class SQLitePurging(Purging):
             connection.exec_driver_sql("ROLLBACK")
             raise
         connection.exec_driver_sql("COMMIT")
+        _end_of_autobegin(connection)
 
     @contextmanager
     def reading(self, connection: Connection) -> Iterator[None]:
         """Each statement is a transaction of its own."""
         yield
+        _end_of_autobegin(connection)
 
     def utc_now(self, connection: Connection) -> datetime:
         """To the millisecond; it is this machine's clock."""
@@ -138,3 +138,9 @@ class SQLitePurging(Purging):
 
 def _quoted(dialect: SQLAlchemyDialect, name: str) -> str:
     return dialect.identifier_preparer.quote(name)
+
+
+def _end_of_autobegin(connection: Connection) -> None:
+    """End what SQLAlchemy takes for a transaction; the driver is in none."""
+    if connection.in_transaction():
+        connection.rollback()

@@ -1,4 +1,4 @@
-"""Which way through a table serves a policy: by its indexes and its data.
+"""Which way through a table serves a policy: indexes, data.
 
 The index on the moment serves best. Where rows lie in the order of the primary key and that grows
 with time, ranges of the key are cheaper still: they are taken first, up to the youngest row that
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sa_perf.retention.ranges import Walk
     from sa_perf.retention.steps import Step
 
-__all__ = ["Access", "access_of", "child_indexes_missing"]
+__all__ = ["Access", "access_of", "child_indexes_missing", "indexes_of"]
 
 #: Places of the key at which it is looked whether it grows with time.
 _SAMPLES = 16

@@ -23,8 +23,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 __all__ = [
-    "BatchRecord", "LeaseRecord", "RunRecord", "add_batch", "batches_of", "close_run",
-    "committed_files", "forget", "history", "last_rate", "open_run", "status",
+    "BatchRecord",
+    "LeaseRecord",
+    "RunRecord",
+    "add_batch",
+    "batches_of",
+    "close_abandoned",
+    "close_run",
+    "committed_files",
+    "forget",
+    "history",
+    "last_rate",
+    "open_run",
+    "status",
 ]  # fmt: skip
 
 

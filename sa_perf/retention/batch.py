@@ -1,4 +1,4 @@
-"""One batch: a range of rows and what refers to them, in short transactions.
+"""One batch: a range of rows and what refers to them.
 
 In the transaction of a batch the lease is renewed, rows are changed (and archived), and the audit
 gets its row: all of it happens, or nothing. Rows of children go before, in transactions of their

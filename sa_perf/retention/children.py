@@ -1,4 +1,4 @@
-"""Rows that refer to a policy's rows: what the foreign keys say, and what becomes of them. Pure.
+"""Rows that refer to a policy's rows, by the foreign keys. Pure.
 
 Foreign keys count, not the cascades of relationships: a DELETE on a table runs no ORM code.
 """

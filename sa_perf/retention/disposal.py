@@ -1,19 +1,33 @@
-"""How rows leave: changed in place, deleted, or deleted once they stand in an archive."""
+"""How rows leave: changed, deleted, or deleted once archived."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import BindParameter, Delete, select
+from sqlalchemy.sql import visitors
+
+from sa_perf.errors import ArchiveError
+from sa_perf.retention.archive import FileSink
+from sa_perf.retention.tables import batches
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from sqlalchemy import Connection, Table, Update
 
-    from sqlalchemy import Connection, Delete, Engine, Update
-
-    from sa_perf.retention.archive import ArchiveFile
+    from sa_perf.dialects.purging import Purging
+    from sa_perf.retention.archive import ArchiveFile, TableSink
     from sa_perf.retention.steps import Step
 
-__all__ = ["Disposal", "Disposed", "disposal_for"]
+__all__ = ["Disposal", "Disposed", "RowsChanged", "disposal_for"]
+
+#: Names of files in one statement.
+_CHUNK = 500
+
+
+class RowsChanged(ArchiveError):
+    """Other rows would be deleted than were archived, since somebody changed some in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +63,10 @@ class Disposal:
             stmt: DELETE or UPDATE.
             parameters: its values.
             number: of the transaction in the run.
+
+        Raises:
+            RowsChanged: the transaction is to be rolled back and tried again.
+            ArchiveError: the rows could not be archived.
         """
         return Disposed(rows=connection.execute(stmt, parameters).rowcount)
 
@@ -59,16 +77,139 @@ class Disposal:
         """Give back what is held open."""
 
 
-def disposal_for(step: Step, connection: Connection, engine: Engine, run: str) -> Disposal:
-    """How a policy's rows leave.
+class _ToFiles(Disposal):
+    """Deletes rows whose values are written to a file first, or as the database gives them back."""
+
+    def __init__(self, sink: FileSink, purging: Purging) -> None:
+        self._sink = sink
+        self._returning = purging.returning
+
+    def dispose(
+        self,
+        connection: Connection,
+        stmt: Delete | Update,
+        parameters: Mapping[str, Any],
+        *,
+        number: int,
+    ) -> Disposed:
+        """See `Disposal.dispose`. What DELETE gives back is what is archived, where it does."""
+        if not isinstance(stmt, Delete):
+            return super().dispose(connection, stmt, parameters, number=number)
+        table: Any = stmt.table
+        if self._returning:
+            rows = self._deleted(connection, table, stmt, parameters)
+        else:
+            reading = self._sink.select(table, *_criteria(stmt, {}))
+            rows = connection.execute(reading, parameters).all()
+            _require_same(table, len(rows), connection.execute(stmt, parameters).rowcount)
+        if not rows:
+            return Disposed(rows=0)
+        name = self._sink.file_name(number, table)
+        file = self._sink.write(table, self._sink.columns(table), rows, name)
+        return Disposed(rows=len(rows), archived=file.rows, file=file)
+
+    def committed(self, done: Disposed) -> None:
+        """List the file in the manifest."""
+        if done.file is not None:
+            self._sink.committed(done.file)
+
+    def close(self) -> None:
+        """Give the sink back."""
+        self._sink.close()
+
+    def _deleted(
+        self, connection: Connection, table: Table, stmt: Delete, parameters: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        returning = stmt.returning(*self._sink.columns(table))
+        found: Sequence[Any] = connection.execute(returning, parameters).all()
+        return found
+
+
+class _ToTable(Disposal):
+    """Copies rows to another table and deletes them in the same transaction."""
+
+    def __init__(self, sink: TableSink) -> None:
+        self._sink = sink
+
+    def dispose(
+        self,
+        connection: Connection,
+        stmt: Delete | Update,
+        parameters: Mapping[str, Any],
+        *,
+        number: int,
+    ) -> Disposed:
+        """See `Disposal.dispose`. The rows that are copied are locked until they are deleted."""
+        if not isinstance(stmt, Delete):
+            return super().dispose(connection, stmt, parameters, number=number)
+        table: Any = stmt.table
+        copied = self._sink.copy(connection, table, *_criteria(stmt, parameters))
+        deleted = connection.execute(stmt, parameters).rowcount
+        _require_same(table, copied, deleted)
+        return Disposed(rows=deleted, archived=copied)
+
+    def close(self) -> None:
+        """Give the sink back."""
+        self._sink.close()
+
+
+def disposal_for(step: Step, connection: Connection, run: str) -> Disposal:
+    """How a policy's rows leave; puts in order what an interrupted run left in its archive.
 
     Args:
         step: the policy.
         connection: of the run, in no transaction.
-        engine: of the database.
         run: id of the run.
 
     Raises:
         ArchiveError: the archive is not to be had, or not what it was.
+        MissingExtra: its format needs a package that is not installed.
     """
-    return Disposal()
+    archive = step.target.policy.archive
+    if archive is None:
+        return Disposal()
+    table, *children = step.tables
+    sink = archive.open(
+        connection,
+        table,
+        policy=step.name,
+        run=run,
+        children=[child for child in dict.fromkeys(children) if child is not table],
+    )
+    sink.reconcile(lambda names: _committed(connection, step.purging, names))
+    return _ToFiles(sink, step.purging) if isinstance(sink, FileSink) else _ToTable(sink)
+
+
+def _committed(connection: Connection, purging: Purging, names: Sequence[str]) -> dict[str, str]:
+    """Of some files those whose batch was committed, with their SHA-256."""
+    found: dict[str, str] = {}
+    for at in range(0, len(names), _CHUNK):
+        some = batches.c.archive_file.in_(names[at : at + _CHUNK])
+        with purging.reading(connection):
+            rows = connection.execute(
+                select(batches.c.archive_file, batches.c.archive_sha256).where(some)
+            )
+            found.update((str(name), str(digest)) for name, digest in rows)
+    return found
+
+
+def _criteria(stmt: Delete, parameters: Mapping[str, Any]) -> list[Any]:
+    """The conditions of a DELETE, with their values."""
+
+    def with_value(element: Any, **_: object) -> Any:  # noqa: ANN401  # any part of a condition
+        if isinstance(element, BindParameter) and element.key in parameters:
+            return BindParameter(None, parameters[element.key], element.type, unique=True)
+        return None
+
+    return [
+        visitors.replacement_traverse(one, {}, with_value) if parameters else one
+        for one in stmt._where_criteria
+    ]
+
+
+def _require_same(table: Table, archived: int, deleted: int) -> None:
+    if archived != deleted:
+        raise RowsChanged(
+            f"{archived} rows of {table.fullname!r} were archived but {deleted} would be deleted, "
+            "since somebody changed some in between; the batch is tried again"
+        )

@@ -1,4 +1,4 @@
-"""One policy's run: its lease, its walks, batch after batch, its row in the audit."""
+"""One policy's run: lease, walks, batch after batch, audit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sa_perf.errors import RetentionError
 from sa_perf.retention import audit
 from sa_perf.retention.access import access_of
 from sa_perf.retention.batch import Batch, Batches, BatchResult, resumed
-from sa_perf.retention.disposal import disposal_for
+from sa_perf.retention.disposal import RowsChanged, disposal_for
 from sa_perf.retention.lease import Lease, acquire
 from sa_perf.retention.ranges import WalkSQL
 from sa_perf.retention.results import Outcome, PolicyRun, Progress
@@ -197,9 +197,8 @@ class Execution:
                 return batches.carry_out(sql, batch)
             except Exception as error:
                 # A child that came in between is gone through in the next try.
-                again = self.step.purging.is_transient(error) or (
-                    isinstance(error, IntegrityError) and bool(self.step.children)
-                )
+                again = self.step.purging.is_transient(error) or isinstance(error, RowsChanged)
+                again = again or (isinstance(error, IntegrityError) and bool(self.step.children))
                 tries += 1
                 if not again or tries > limits.retries or self.context.limits.stop.is_set():
                     raise
@@ -282,7 +281,7 @@ class Execution:
             step=self.step,
             lease=lease,
             run_id=run_id,
-            disposal=disposal_for(self.step, connection, self.context.engine, self.context.run),
+            disposal=disposal_for(self.step, connection, self.context.run),
             throttle=Throttle(
                 policy.batch,
                 target_seconds=purging.target_seconds,

@@ -1,4 +1,4 @@
-"""Legal holds: rows that no run touches, by their primary key, until they are released.
+"""Legal holds: rows that no run touches until they are released.
 
 A hold is placed under the lock of the policies' lease rows, which each batch updates: once `place`
 returns, no batch that could still take the row is under way.

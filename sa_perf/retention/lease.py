@@ -1,4 +1,4 @@
-"""Who runs a policy: a lease row, whose token each batch checks in its own transaction.
+"""Who runs a policy: a lease row, whose token each batch checks.
 
 A database's advisory lock ends with the process that holds it, so the next runner need not wait for
 the lease to expire. It is no guard by itself: a connection pooler may give it to two, and a runner

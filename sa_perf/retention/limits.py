@@ -1,4 +1,4 @@
-"""When a run has to end or to wait: rows, deadline, window, signals, load."""
+"""When a run has to end or to wait: rows, deadline, window, load."""
 
 from __future__ import annotations
 

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     Source: TypeAlias = MetaData | Table | type[Any]
 
 __all__ = [
-    "Action", "BatchLimits", "Declared", "OnChildren", "RetentionPolicy", "declare", "declared_in",
+    "Action",
+    "BatchLimits",
+    "Declared",
+    "OnChildren",
+    "RetentionPolicy",
+    "declare",
+    "declare_mapped",
+    "declared_in",
     "retain",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a run gives: a result for each policy, progress while it works, hooks around it."""
+"""What a run gives: results, progress while it works, hooks."""
 
 from __future__ import annotations
 

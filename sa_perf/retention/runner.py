@@ -1,4 +1,4 @@
-"""Runs policies: one after the other, each in batches, until done or told to end."""
+"""Runs policies one after the other, each in batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run does for one policy, step by step: conditions and walks. Pure.
+"""What a run does for one policy: conditions and walks. Pure.
 
 A `Step` holds a policy's reading, its cut-off and the ways through the table that its indexes
 allow. The planner shows it; the runner carries it out.

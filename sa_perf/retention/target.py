@@ -1,4 +1,4 @@
-"""A declared policy, read against its table: what has expired, as SQL. Pure.
+"""A declared policy, read against its table: what has expired. Pure.
 
 Everything is in terms of the table, never of mapped classes: the runner speaks Core, so loader
 criteria, cascades and events of the ORM play no part.

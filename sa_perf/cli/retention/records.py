@@ -1,0 +1,62 @@
+"""``sa-perf retention status`` and ``history``: what runs do and did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sa_perf.cli.failures import NothingFound
+from sa_perf.cli.retention.application import on_database, tell
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from sa_perf.cli.output import Output
+
+__all__ = ["history", "status"]
+
+
+@click.command()
+@on_database
+def status(engine: Engine, output: Output) -> None:
+    """Show who runs which policy, and how each ended last."""
+    from sa_perf.cli.terminal.retention import status_parts
+    from sa_perf.json_values import encoded
+    from sa_perf.retention.audit import history as recorded
+    from sa_perf.retention.audit import status as leases
+
+    last = {}
+    found = leases(engine)
+    for lease in found:
+        last[lease.policy] = next(iter(recorded(engine, policy=lease.policy, limit=1)), None)
+    rows = [{"lease": encoded(one), "last_run": encoded(last[one.policy])} for one in found]
+    tell("status", output, {"policies": [*rows]}, *status_parts(found, last))
+
+
+@click.command()
+@click.option("--policy", help="Only of this policy.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most."
+)
+@click.option("--batches", "run_id", type=int, metavar="ID", help="Show the batches of this one.")
+@on_database
+def history(
+    engine: Engine, output: Output, *, policy: str | None, limit: int, run_id: int | None
+) -> None:
+    """Show what runs did, newest first."""
+    from sa_perf.cli.terminal.retention import batch_parts, history_parts
+    from sa_perf.json_values import encoded
+    from sa_perf.retention import audit
+
+    if run_id is not None:
+        batches = audit.batches_of(engine, run_id)
+        if not batches:
+            raise NothingFound(f"the audit has no batches with run id {run_id}")
+        rows = [encoded(one) for one in batches]
+        tell("history", output, {"batches": rows}, *batch_parts(batches))
+        return
+    runs = audit.history(engine, policy=policy, limit=limit)
+    if policy is not None and not runs:
+        raise NothingFound(f"the audit has no run of policy {policy!r}")
+    tell("history", output, {"runs": [encoded(one) for one in runs]}, *history_parts(runs))

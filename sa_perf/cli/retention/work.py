@@ -1,0 +1,213 @@
+"""``sa-perf retention plan`` and ``run``."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sa_perf.cli.failures import FOUND
+from sa_perf.cli.output import write
+from sa_perf.cli.retention.application import on_models, tell
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from sa_perf.cli.output import Output
+    from sa_perf.retention.limits import Wait
+    from sa_perf.retention.results import Progress
+
+__all__ = ["plan", "run"]
+
+_policy_option = click.option(
+    "--policy", "policies", multiple=True, help="Only this policy; may be repeated."
+)
+_at_option = click.option(
+    "--at",
+    metavar="MOMENT",
+    help="Count ages up to this moment instead of now, e.g. 2026-11-24T02:00+00:00.",
+)
+
+
+@click.command()
+@_policy_option
+@_at_option
+@click.option("--sql", is_flag=True, help="Print the plan as an SQL script, for reading.")
+@on_models
+def plan(
+    engine: Engine,
+    models: Any,  # noqa: ANN401
+    output: Output,
+    *,
+    policies: tuple[str, ...],
+    at: str | None,
+    sql: bool,
+) -> None:
+    """Show what a run would do now; touches nothing.
+
+    Exits with 1 if a policy cannot be run.
+    """
+    from sa_perf.retention.planner import plan as planned
+
+    found = planned(engine, models, policies=policies or None, at=_moment(at))
+    if sql:
+        write(found.to_sql())
+    else:
+        from sa_perf.cli.terminal.retention import plan_parts
+
+        tell("plan", output, found.to_dict(), *plan_parts(found))
+    if not found.ok:
+        raise click.exceptions.Exit(FOUND)
+
+
+@click.command()
+@_policy_option
+@_at_option
+@click.option("--max-rows", type=click.IntRange(min=1), help="End after so many rows.")
+@click.option(
+    "--window",
+    metavar="HH:MM-HH:MM",
+    help="Work within these hours only; outside of them the run ends.",
+)
+@click.option(
+    "--window-zone", default="UTC", show_default=True, metavar="ZONE", help="Zone of --window."
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="End after so many seconds; the batch under way is finished.",
+)
+@click.option(
+    "--max-load",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATIO",
+    help="Wait while this machine's load average per core is above.",
+)
+@click.option(
+    "--max-lag",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wait while a replica is further behind.",
+)
+@click.option("--actor", help="Who runs it, for the audit; default: the user.")
+@on_models
+def run(
+    engine: Engine,
+    models: Any,  # noqa: ANN401
+    output: Output,
+    *,
+    policies: tuple[str, ...],
+    at: str | None,
+    max_rows: int | None,
+    window: str | None,
+    window_zone: str,
+    max_seconds: float | None,
+    max_load: float | None,
+    max_lag: float | None,
+    actor: str | None,
+) -> None:
+    """Carry out the policies, in batches, until done or told to end.
+
+    SIGINT and SIGTERM let the batch under way finish; a second one rolls it back. Exits with 1 if
+    a policy failed or is being run by somebody else, with 128 and the signal's number if stopped.
+    """
+    from sa_perf.retention.limits import Window
+    from sa_perf.retention.runner import run as carry_out
+
+    with _stopped_by_signals() as stopping, _shown(output) as progress:
+        result = carry_out(
+            engine,
+            models,
+            policies=policies or None,
+            at=_moment(at),
+            max_rows=max_rows,
+            deadline=_in(max_seconds),
+            window=None if window is None else Window.parse(window, window_zone),
+            stop=stopping.event,
+            waits=_waits(engine, max_load, max_lag),
+            progress=progress,
+            actor=actor,
+        )
+    from sa_perf.cli.terminal.retention import run_parts
+
+    tell("run", output, result.to_dict(), *run_parts(result))
+    if not result.ok:
+        raise click.exceptions.Exit(FOUND)
+    if stopping.signal is not None:
+        raise click.exceptions.Exit(128 + stopping.signal)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        moment = datetime.min  # as good as one without a zone
+    if moment.tzinfo is None:
+        raise click.BadParameter(
+            f"{text!r} is no moment with a zone; write it like 2026-11-24T02:00+00:00",
+            param_hint="'--at'",
+        )
+    return moment
+
+
+def _in(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.now(timezone.utc) + timedelta(seconds=seconds)
+
+
+def _waits(engine: Engine, max_load: float | None, max_lag: float | None) -> list[Wait]:
+    from sa_perf.retention.limits import load_above, replica_lag_above
+
+    found = [] if max_load is None else [load_above(max_load)]
+    return found + ([] if max_lag is None else [replica_lag_above(engine, max_lag)])
+
+
+class _Stopping:
+    """Whether a signal has come."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.signal: int | None = None
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[_Stopping]:
+    """Let the first signal end the run after its batch, and the second one at once."""
+    stopping = _Stopping()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if stopping.event.is_set():
+            raise KeyboardInterrupt
+        stopping.signal = number
+        stopping.event.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping  # only the main thread may handle signals
+        return
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
+def _shown(output: Output) -> Iterator[Callable[[Progress], None]]:
+    """Progress as bars on standard error, where somebody looks at it."""
+    import sys
+
+    if output.as_json or not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from sa_perf.cli.terminal.retention import ProgressBars
+
+    with ProgressBars() as bars:
+        yield bars.show
