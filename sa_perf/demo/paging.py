@@ -41,7 +41,12 @@ class PageTimes:
 
 
 def time_pages(engine: Engine) -> tuple[PageTimes, ...]:
-    """Read both pages in both ways, several times each; nothing where there is one page only."""
+    """Read both pages in both ways, several times each; nothing where there is one page only.
+
+    What is timed is one call of a pager that has read such pages before. The cursor of the deepest
+    page is read each time, but none is made. Offset runs with its deferred join, which gains
+    nothing here: an index holds all that the pages show.
+    """
     stmt = select(Flight.id, Flight.scheduled_departure).order_by(
         Flight.scheduled_departure, Flight.id
     )
@@ -51,7 +56,7 @@ def time_pages(engine: Engine) -> tuple[PageTimes, ...]:
         if deep_page < 2:
             return ()
         by_key = keyset(stmt, size=_SIZE, max_size=max(rows, _SIZE), signer="unsigned")
-        by_number = offset(stmt, size=_SIZE, deferred_join=False)
+        by_number = offset(stmt, size=_SIZE)
         return _timed(connection, by_key, by_number, deep_page)
 
 

@@ -59,6 +59,10 @@ def test_deepest_page_is_told_by_both_methods(report: Report) -> None:
     assert [times.method for times in report.paging] == ["keyset", "offset"]
     text = printed(report)
     assert "Page 541" in text
+    told = " ".join(text.split())
+    assert "Medians of a warm call, Python included" in told
+    assert "sa_perf.pagination.keyset" in told
+    assert "no cursor is made" in told
     assert "different rows" not in text
     assert "different rows" in printed(
         replace(report, paging=tuple(replace(one, same_rows=False) for one in report.paging))
