@@ -178,6 +178,7 @@ class Instrumentation:
 
         Raw texts that nobody has read yet are given half a second.
         """
+        from sa_perf.retention.statistics import policy_stats
         from sa_perf.snapshot import Health, Snapshot
 
         self.fold()
@@ -197,6 +198,7 @@ class Instrumentation:
             slow=self.slow_log.executions(self.statistics),
             plans=plans,
             findings=_ranked([finding for one in plans for finding in one.findings]),
+            retention=policy_stats(),
             health=Health(
                 faults=self.faults.count,
                 last_fault=self.faults.last,

@@ -26,6 +26,7 @@ from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats
+from sa_perf.retention.statistics import PolicyStats
 
 __all__ = ["SCHEMA", "Database", "Health", "QueryOrder", "Snapshot"]
 
@@ -95,6 +96,7 @@ class Snapshot:
         slow: last slow executions, newest first.
         plans: explained statements, newest first.
         findings: worst first.
+        retention: retention policies that this process has run, by name.
         health: of sa_perf itself.
     """
 
@@ -111,6 +113,7 @@ class Snapshot:
     slow: tuple[SlowExecution, ...] = ()
     plans: tuple[ExplainedStatement, ...] = ()
     findings: tuple[Finding, ...] = ()
+    retention: tuple[PolicyStats, ...] = ()
     health: Health = field(default_factory=Health)
 
     @property

@@ -430,7 +430,8 @@ def test_a_snapshot_says_where_and_since_when() -> None:
 @pytest.mark.postgresql
 def test_the_label_of_a_database_holds_no_user_and_no_query() -> None:
     url = "postgresql+psycopg://user:hunter2@db.example:5433/shop?sslmode=disable"
-    perf = sa_perf.install(create_engine(url), explain=False)
+    engine = create_engine(url)  # kept: an engine that nobody holds is forgotten
+    perf = sa_perf.install(engine, explain=False)
     assert perf.snapshot().databases[0].label == "postgresql://db.example:5433/shop"
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.schema import sort_tables_and_constraints
 
 from sa_perf.dialects.purging import purging_of
 from sa_perf.errors import PolicyBusy, RetentionError, SaPerfError
+from sa_perf.retention import statistics
 from sa_perf.retention.execution import Context, Execution
 from sa_perf.retention.limits import Limits, Wait, Window
 from sa_perf.retention.policy import declared_in
@@ -231,6 +232,7 @@ class _Run:
             log.exception("retention policy %r failed", declared.name)
             result = replace(result, reason=error_words(error))
         result = replace(result, seconds=time.monotonic() - began)
+        statistics.note(result, datetime.now(timezone.utc))
         log.info(
             "retention policy %s: %s, %d rows", result.policy, result.outcome, result.rows_changed
         )

@@ -1,0 +1,51 @@
+"""What runs did stands in the snapshots of the process that ran them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, insert
+
+import sa_perf
+from sa_perf.retention import statistics
+from sa_perf.retention.policy import RetentionPolicy, declare
+from sa_perf.retention.runner import run
+from sa_perf.snapshot import Snapshot
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    statistics.clear()
+    yield
+    statistics.clear()
+
+
+def test_a_snapshot_has_the_sums_of_each_policys_runs(engine: Engine) -> None:
+    metadata = MetaData()
+    columns = (Column("id", Integer, primary_key=True), Column("at", DateTime, nullable=False))
+    event = Table("event", metadata, *columns)
+    declare(event, RetentionPolicy(days=30, by="at"))
+    broken = Table("broken", metadata, Column("id", Integer, primary_key=True))
+    declare(broken, RetentionPolicy(days=30, by="at"))
+    perf = sa_perf.install(engine)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        old = (NOW - timedelta(days=40)).replace(tzinfo=None)
+        connection.execute(insert(event), [{"id": at, "at": old} for at in range(5)])
+    recorded = perf.snapshot().calls
+    for _ in range(2):
+        run(engine, metadata, at=NOW)
+    found = perf.snapshot()
+    by_name = {one.policy: one for one in found.retention}
+    assert list(by_name) == ["broken", "event"]
+    assert (by_name["event"].runs, by_name["event"].rows_changed) == (2, 5)
+    assert by_name["event"].last_outcome == "done"
+    assert (by_name["broken"].runs, by_name["broken"].failures) == (2, 2)
+    assert Snapshot.from_json(found.to_json()) == found
+    # What retention sends itself is no statement of the application's.
+    assert found.calls == recorded
+    perf.uninstall()
