@@ -1,4 +1,4 @@
-"""Refuses to sort by the clock, by which no later page can continue. Pure.
+"""Refuses to sort by the clock: no later page could continue. Pure.
 
 A cursor holds the value that a row had when its page was read: the age of a row is another one
 then, so rows would come twice or not at all. Pages by number compare no values; for them the
