@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    TIMESTAMP,
     Table,
     func,
     select,
@@ -19,9 +20,13 @@ from sqlalchemy import (
 from sa_perf.dialects.purging_base import Purging, utc
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.types import TypeEngine
 
 __all__ = ["MariaDBPurging", "MySQLPurging"]
+
+#: Of a session, changed by a run and put back behind it.
+_SETTINGS = ("time_zone", "innodb_lock_wait_timeout", "lock_wait_timeout")
 
 
 class MySQLPurging(Purging):
@@ -33,12 +38,51 @@ class MySQLPurging(Purging):
     reads_own_table = False
 
     @contextmanager
+    def connection(self, engine: Engine) -> Iterator[Connection]:
+        """In UTC, by which TIMESTAMP is read and compared; transactions, whatever the engine says.
+
+        The session's settings are put back at its end; the isolation level by the pool.
+        """
+        with super().connection(engine) as connection:
+            with self.reading(connection):
+                names = ("autocommit", *_SETTINGS)
+                asked = ", ".join(f"@@session.{name} AS {name}" for name in names)
+                before = dict(connection.exec_driver_sql(f"SELECT {asked}").mappings().one())
+            if before.pop("autocommit"):
+                connection.execution_options(isolation_level="READ COMMITTED")
+            with self.reading(connection):
+                connection.exec_driver_sql("SET SESSION time_zone = '+00:00'")
+            try:
+                yield connection
+            finally:
+                self._put_back(connection, {str(name): value for name, value in before.items()})
+
+    def _put_back(self, connection: Connection, settings: dict[str, Any]) -> None:
+        """Set a session's settings again; a connection that broke has none to keep."""
+        if connection.closed or connection.invalidated:
+            return
+        if connection.in_transaction():
+            connection.rollback()
+        values = ", ".join(f"SESSION {name} = :{name}" for name in settings)
+        with self.reading(connection):
+            connection.execute(text(f"SET {values}"), settings)
+
+    @contextmanager
     def transaction(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
-        """With ``innodb_lock_wait_timeout``, in whole seconds; it stays with the connection."""
+        """With ``innodb_lock_wait_timeout``, and for ALTER TABLE ``lock_wait_timeout``.
+
+        Both know whole seconds only.
+        """
         with connection.begin():
             seconds = max(1, math.ceil(lock_seconds))
-            connection.exec_driver_sql(f"SET SESSION innodb_lock_wait_timeout = {seconds}")
+            connection.exec_driver_sql(
+                f"SET SESSION innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds}"
+            )
             yield
+
+    def zone_of(self, type_: TypeEngine[Any], declared: str) -> str:
+        """TIMESTAMP is a moment, read in the zone of the session, see `connection`."""
+        return "UTC" if isinstance(type_, TIMESTAMP) else declared
 
     def utc_now(self, connection: Connection) -> datetime:
         """``UTC_TIMESTAMP(6)``."""

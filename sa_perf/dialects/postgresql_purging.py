@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sa_perf.dialects.purging_base import Purging, utc
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 
 __all__ = ["PostgreSQLPurging"]
@@ -31,6 +31,15 @@ class PostgreSQLPurging(Purging):
 
     keeps_zones = True
     locks_end_with_connections = True
+
+    @contextmanager
+    def connection(self, engine: Engine) -> Iterator[Connection]:
+        """READ COMMITTED, whatever the engine's own level: a batch checks what it waited for.
+
+        AUTOCOMMIT would make no transactions of batches. The pool puts the level back.
+        """
+        with super().connection(engine) as connection:
+            yield connection.execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
     def transaction(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
@@ -55,6 +64,11 @@ class PostgreSQLPurging(Purging):
         with self.reading(connection):
             connection.execute(select(func.pg_advisory_unlock(_number(name))))
 
+    def lock_table(self, connection: Connection, table: Table) -> None:
+        """``SHARE ROW EXCLUSIVE``: it may be read, not changed."""
+        name = _quoted_table(self._dialect, table)
+        connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
+
     def is_transient(self, error: BaseException) -> bool:
         """Serialization failure, deadlock, lock not available (appendix A of the manual)."""
         return isinstance(error, DBAPIError) and _sqlstate(error) in ("40001", "40P01", "55P03")
@@ -63,8 +77,8 @@ class PostgreSQLPurging(Purging):
         """BEFORE DELETE or UPDATE triggers of rows, rules."""
         found = text(
             "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass(:name) "
-            "AND NOT tgisinternal AND tgtype & 2 = 2) OR EXISTS (SELECT 1 FROM pg_rewrite "
-            "WHERE ev_class = to_regclass(:name))"
+            "AND NOT tgisinternal AND tgtype & 2 = 2 AND tgtype & 24 > 0) OR EXISTS "
+            "(SELECT 1 FROM pg_rewrite WHERE ev_class = to_regclass(:name))"
         )
         name = _quoted_table(self._dialect, table)
         return bool(connection.execute(found, {"name": name}).scalar())

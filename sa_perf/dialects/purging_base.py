@@ -13,10 +13,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import (
-    Column,
     DateTime,
     Table,
+    TypeDecorator,
     func,
+    inspect,
+    literal,
     select,
 )
 
@@ -25,6 +27,7 @@ from sa_perf.tables import UNRECORDED
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
+    from sqlalchemy.types import TypeEngine
 
 __all__ = ["Purging", "utc"]
 
@@ -54,9 +57,17 @@ class Purging:
     def __init__(self, dialect: SQLAlchemyDialect) -> None:
         self._dialect = dialect
 
+    @property
+    def dialect(self) -> SQLAlchemyDialect:
+        """SQLAlchemy's."""
+        return self._dialect
+
     @contextmanager
     def connection(self, engine: Engine) -> Iterator[Connection]:
-        """A connection for a run, whose statements the recorder leaves out."""
+        """A connection for a run, whose statements the recorder leaves out.
+
+        It goes back to the pool as it came: the application gets it next.
+        """
         with engine.connect() as connection:
             yield connection.execution_options(**UNRECORDED)
 
@@ -97,18 +108,51 @@ class Purging:
         """Whether a trigger or a rule may keep rows that a DELETE names."""
         return False
 
-    def sound_moment(self, column: Column[Any]) -> ColumnElement[bool] | None:
+    def lock_table(self, connection: Connection, table: Table) -> None:
+        """Keep others from changing a table until the transaction ends."""
+
+    def is_view(self, connection: Connection, table: Table) -> bool:
+        """Whether a name of the MetaData is a view's in the database."""
+        return table.name in inspect(connection).get_view_names(schema=table.schema)
+
+    def stored_type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
+        """What this database keeps of a type, below an application's decorators and variants."""
+        found: TypeEngine[Any] = type_.dialect_impl(self._dialect)
+        while isinstance(found, TypeDecorator):
+            found = found.impl_instance
+        return found
+
+    def zone_of(self, type_: TypeEngine[Any], declared: str) -> str:
+        """The zone in which values of a type without one are read and written by a run.
+
+        Args:
+            type_: from `stored_type`.
+            declared: by the policy.
+        """
+        return declared
+
+    def moment(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        """A moment to compare stored ones with.
+
+        Args:
+            value: of the type.
+            type_: from `stored_type`.
+        """
+        return literal(value, type_)
+
+    def sound_moment(self, moment: ColumnElement[Any]) -> ColumnElement[bool] | None:
         """Whether a stored moment compares with others as time; None: they all do."""
         return None
 
     def odd_moments(
-        self, connection: Connection, column: Column[Any], near: datetime
+        self, connection: Connection, moment: ColumnElement[Any], table: Table, near: datetime
     ) -> str | None:
         """A stored moment that does not compare with others as time; None: none was found.
 
         Args:
             connection: in a reading transaction.
-            column: that holds moments.
+            moment: a column or an expression of the table.
+            table: that holds it.
             near: where it would matter most.
         """
         return None

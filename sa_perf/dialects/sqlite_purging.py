@@ -9,30 +9,32 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    Column,
     Date,
     DateTime,
     String,
     Table,
     and_,
-    literal_column,
+    literal,
     not_,
     select,
     text,
+    type_coerce,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from sa_perf.dialects.purging_base import Purging
-from sa_perf.tables import UNRECORDED
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
-    from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
+    from sqlalchemy.types import TypeEngine
 
 __all__ = ["SQLitePurging"]
 
 #: Stored moments that are looked at, at each end of a column.
 _PROBED = 1_000
+_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_MINUTE = "[0-9][0-9]:[0-9][0-9]"
 
 
 class SQLitePurging(Purging):
@@ -44,33 +46,42 @@ class SQLitePurging(Purging):
 
     @contextmanager
     def connection(self, engine: Engine) -> Iterator[Connection]:
-        """Without the driver's own BEGIN, which is too late, see `transaction`."""
-        with engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT", **UNRECORDED)
-            _end_of_autobegin(connection)
+        """Its ``busy_timeout`` is put back at its end."""
+        with super().connection(engine) as connection:
+            with self.reading(connection):
+                before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+            try:
+                yield connection
+            finally:
+                if not (connection.closed or connection.invalidated):
+                    if connection.in_transaction():
+                        connection.rollback()
+                    with self.reading(connection):
+                        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(before)}").close()
 
     @contextmanager
     def transaction(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
         """BEGIN IMMEDIATE: a transaction that reads first may not write any more when it wants to.
 
-        https://www.sqlite.org/lang_transaction.html, "SQLITE_BUSY_SNAPSHOT".
+        https://www.sqlite.org/lang_transaction.html, "SQLITE_BUSY_SNAPSHOT". BEGIN, COMMIT and
+        ROLLBACK are said by us: the driver, its mode, and listeners of the application's begin
+        where they please or not at all.
         """
-        # It gives a row, which is to be fetched before a transaction can begin.
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {math.ceil(lock_seconds * 1_000)}").all()
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        connection.exec_driver_sql("COMMIT")
-        _end_of_autobegin(connection)
-
-    @contextmanager
-    def reading(self, connection: Connection) -> Iterator[None]:
-        """Each statement is a transaction of its own."""
-        yield
-        _end_of_autobegin(connection)
+        with connection.begin():
+            if _in_transaction(connection):
+                connection.exec_driver_sql("ROLLBACK")
+            # It gives a row, which is to be fetched before a transaction can begin.
+            limit = math.ceil(lock_seconds * 1_000)
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {limit}").all()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield
+                # A reader may keep it waiting; the transaction then is still open.
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                if not connection.invalidated and _in_transaction(connection):
+                    connection.exec_driver_sql("ROLLBACK")
+                raise
 
     def utc_now(self, connection: Connection) -> datetime:
         """To the millisecond; it is this machine's clock."""
@@ -88,33 +99,47 @@ class SQLitePurging(Purging):
     def may_refuse(self, connection: Connection, table: Table) -> bool:
         """Whether the table has triggers: RAISE(IGNORE) keeps a row."""
         found = text(
-            "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :name LIMIT 1"
+            "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(:name) "
+            "LIMIT 1"
         )
         return connection.execute(found, {"name": table.name}).first() is not None
 
-    def sound_moment(self, column: Column[Any]) -> ColumnElement[bool] | None:
+    def moment(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Without zeros at the end: '12:00:00' is before '12:00:00.000000', though not as time."""
+        plain = isinstance(type_, sqlite.DATETIME) and type_._storage_format == _USUAL_FORMAT
+        if not plain or not isinstance(value, datetime):
+            return literal(value, type_)
+        stored = f"{value:%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".").removesuffix(":00")
+        return literal(stored, String())
+
+    def sound_moment(self, moment: ColumnElement[Any]) -> ColumnElement[bool] | None:
         """Moments are texts, and numbers sort below all of them."""
-        moment = literal_column(_quoted(self._dialect, column.name), String)
-        day = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-        if isinstance(column.type, Date):
-            return moment.op("GLOB")(day)
-        return and_(moment.op("GLOB")(f"{day} *"), moment.op("NOT GLOB")("* *[-+Zz]*"))
+        stored = self.stored_type(moment.type)
+        words = type_coerce(moment, String())
+        if isinstance(stored, Date):
+            return words.op("GLOB", is_comparison=True)(_DAY)
+        if not isinstance(stored, DateTime):
+            return None
+        return and_(
+            words.op("GLOB", is_comparison=True)(f"{_DAY} {_MINUTE}*"),
+            words.op("NOT GLOB", is_comparison=True)("* *[^0-9:.]*"),
+        )
 
     def odd_moments(
-        self, connection: Connection, column: Column[Any], near: datetime
+        self, connection: Connection, moment: ColumnElement[Any], table: Table, near: datetime
     ) -> str | None:
         """'2026-01-01T08:00' is not before '2026-01-01 12:00', 1767254400 is before both."""
-        sound = self.sound_moment(column)
-        moment: Any = literal_column(_quoted(self._dialect, column.name))
-        if sound is None or not isinstance(column.type, (Date, DateTime)):
+        sound = self.sound_moment(moment)
+        if sound is None:
             return None
-        present = select(moment.label("moment"), sound.label("sound")).select_from(column.table)
-        present = present.where(moment.is_not(None))
+        words = type_coerce(moment, String())
+        present = select(words.label("moment"), sound.label("sound")).select_from(table)
+        present = present.where(words.is_not(None))
         days = [f"{near + timedelta(days=days):%Y-%m-%d}" for days in (-2, 3)]
         for some in (
-            present.order_by(moment).limit(_PROBED),
-            present.order_by(moment.desc()).limit(_PROBED),
-            present.where(moment >= days[0], moment < days[1]).limit(_PROBED * 100),
+            present.order_by(words).limit(_PROBED),
+            present.order_by(words.desc()).limit(_PROBED),
+            present.where(words >= days[0], words < days[1]).limit(_PROBED * 100),
         ):
             rows = some.subquery()
             odd = select(rows.c.moment).where(not_(rows.c.sound)).limit(1)
@@ -136,11 +161,10 @@ class SQLitePurging(Purging):
         return None, None if found is None else int(found)
 
 
-def _quoted(dialect: SQLAlchemyDialect, name: str) -> str:
-    return dialect.identifier_preparer.quote(name)
+_USUAL_FORMAT = sqlite.DATETIME()._storage_format  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 
 
-def _end_of_autobegin(connection: Connection) -> None:
-    """End what SQLAlchemy takes for a transaction; the driver is in none."""
-    if connection.in_transaction():
-        connection.rollback()
+def _in_transaction(connection: Connection) -> bool:
+    """Whether the database has a transaction open, whoever began it."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)

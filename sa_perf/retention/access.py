@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, select
 
 from sa_perf.dialects import dialect_for
+from sa_perf.dialects.purging import purging_of
+from sa_perf.retention.children import walk_down
+from sa_perf.retention.keys import as_stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from sa_perf.dialects.facts import IndexFacts
+    from sa_perf.dialects.purging import Purging
     from sa_perf.retention.ranges import Walk
     from sa_perf.retention.steps import Step
 
@@ -50,13 +54,14 @@ def access_of(engine: Engine, connection: Connection, step: Step) -> Access:
         connection: of the run, in no transaction.
         step: the policy.
     """
-    column = step.target.time_column
+    column, order = step.target.time_column, step.target.policy.order
     names: list[tuple[str, Any]] = [("key", None)]
     index = None
     if column is not None:
-        index = _index_led_by(indexes_of(engine, step.target.table), column.name)
-        if index is not None:
+        index = _index_led_by(_indexes(connection, step.purging, step.target.table), column.name)
+        if order == "time" or (order == "auto" and index is not None):
             names = [("time", None)]
+        if order == "auto" and index is not None:
             upto = _growing_key(connection, step)
             if upto is not None:
                 names.insert(0, ("key", upto))
@@ -68,27 +73,33 @@ def access_of(engine: Engine, connection: Connection, step: Step) -> Access:
 
 def indexes_of(engine: Engine, table: Any) -> tuple[IndexFacts, ...]:  # noqa: ANN401  # a Table
     """The indexes that a table has in the database; none where it does not exist."""
-    with engine.connect() as connection:
-        raw: Any = connection.connection.dbapi_connection
-        facts = dialect_for(connection).table_facts(raw, [table.fullname])
-    found = facts.get(table.fullname) or facts.get(table.name)
-    return () if found is None else found.indexes
+    purging = purging_of(engine)
+    with purging.connection(engine) as connection:
+        return _indexes(connection, purging, table)
 
 
 def child_indexes_missing(engine: Engine, step: Step) -> list[tuple[str, tuple[str, ...]]]:
     """Foreign keys of children that no index serves, so that each deleted row scans the child."""
-    from sa_perf.retention.children import walk_down
-
     missing = []
-    for child in walk_down(step.children):
-        names = tuple(column.name for column in child.columns)
-        indexes = indexes_of(engine, child.table)
-        if not any(
-            set(one.columns[: len(names)]) == set(names) and one.predicate is None
-            for one in indexes
-        ):
-            missing.append((child.table.fullname, names))
+    with step.purging.connection(engine) as connection:
+        for child in walk_down(step.children):
+            names = tuple(column.name for column in child.columns)
+            indexes = _indexes(connection, step.purging, child.table)
+            if not any(
+                set(one.columns[: len(names)]) == set(names) and one.predicate is None
+                for one in indexes
+            ):
+                missing.append((child.table.fullname, names))
     return missing
+
+
+def _indexes(connection: Connection, purging: Purging, table: Any) -> tuple[IndexFacts, ...]:  # noqa: ANN401
+    """On the connection at hand: a pool may have no second one."""
+    with purging.reading(connection):
+        raw: Any = connection.connection.dbapi_connection
+        facts = dialect_for(connection).table_facts(raw, [table.fullname])
+    found = facts.get(table.fullname) or facts.get(table.name)
+    return () if found is None else found.indexes
 
 
 def _index_led_by(indexes: tuple[IndexFacts, ...], column: str) -> str | None:
@@ -107,7 +118,8 @@ def _growing_key(connection: Connection, step: Step) -> Any:  # noqa: ANN401  # 
     (key,) = target.key
     if not isinstance(key.type, Integer):
         return None
-    old = target.old(step.cutoff, keeps_zones=purging.keeps_zones)
+    old = target.old(step.cutoff, purging)
+    (moment,) = as_stored([target.time], purging.dialect)
     with purging.reading(connection):
         youngest = connection.execute(
             select(key).where(old).order_by(target.time.desc(), key.desc()).limit(1)
@@ -120,8 +132,10 @@ def _growing_key(connection: Connection, step: Step) -> Any:  # noqa: ANN401  # 
             place = least + (youngest - least) * at // _SAMPLES
             moments.append(
                 connection.execute(
-                    select(target.time).where(key >= place).order_by(key).limit(1)
+                    select(moment).where(key >= place).order_by(key).limit(1)
                 ).scalar()
             )
     seen = [one for one in moments if one is not None]
-    return youngest if len(seen) == len(moments) and seen == sorted(seen) else None
+    alike = len({type(one) for one in seen}) == 1
+    grows = alike and len(seen) == len(moments) and seen == sorted(seen)
+    return youngest if grows else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 
 from sa_perf.dialects.purging import purging_of
 from sa_perf.retention.tables import batches, leases, runs
@@ -128,12 +128,38 @@ def close_run(connection: Connection, run_id: int, **values: Any) -> None:  # no
 
 
 def close_abandoned(connection: Connection, policy: str, now: datetime) -> None:
-    """Close the runs of a policy whose runner did not come back; its lease is ours now."""
-    connection.execute(
-        update(runs)
-        .where(runs.c.policy == policy, runs.c.outcome == "running")
-        .values(outcome="failed", finished_at=now, error="the runner did not come back")
-    )
+    """Close the runs of a policy whose runner did not come back; its lease is ours now.
+
+    Their sums are those of their batches.
+    """
+    found = connection.execute(
+        select(runs.c.id, runs.c.table_name).where(
+            runs.c.policy == policy, runs.c.outcome == "running"
+        )
+    ).all()
+    for run_id, table in found:
+        close_run(
+            connection,
+            run_id,
+            outcome="failed",
+            finished_at=now,
+            error="the runner did not come back",
+            **_sums(connection, run_id, table),
+        )
+
+
+def _sums(connection: Connection, run_id: int, table: str) -> dict[str, int]:
+    own = batches.c.table_name == table
+    columns: dict[str, Any] = {
+        "batches": func.max(batches.c.number),
+        "rows_scanned": func.sum(case((own, batches.c.rows_scanned), else_=0)),
+        "rows_archived": func.sum(batches.c.rows_archived),
+        "rows_changed": func.sum(case((own, batches.c.rows_changed), else_=0)),
+        "children_changed": func.sum(case((own, 0), else_=batches.c.rows_changed)),
+        "archive_bytes": func.sum(batches.c.archive_bytes),
+    }
+    row = connection.execute(select(*columns.values()).where(batches.c.run_id == run_id)).one()
+    return {name: int(value or 0) for name, value in zip(columns, row, strict=True)}
 
 
 def committed_files(connection: Connection, policy: str) -> dict[str, str]:

@@ -8,35 +8,34 @@ stays for a second look.
 
 from __future__ import annotations
 
-import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, delete, func, not_, select, update
+from sqlalchemy import ColumnElement, func, not_, select
 
 from sa_perf.retention.audit import add_batch
-from sa_perf.retention.children import in_keys
+from sa_perf.retention.disposal import Disposed
 from sa_perf.retention.holds import held_keys
-from sa_perf.retention.ranges import key_from, key_text
+from sa_perf.retention.position import position_text
+from sa_perf.retention.ranges import key_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from sa_perf.retention.children import Child
-    from sa_perf.retention.disposal import Disposal, Disposed
+    from sa_perf.retention.disposal import Disposal
     from sa_perf.retention.lease import Lease
-    from sa_perf.retention.ranges import Key, Walk, WalkSQL
+    from sa_perf.retention.ranges import Key, WalkSQL
     from sa_perf.retention.steps import Step
     from sa_perf.retention.throttle import Throttle
 
-__all__ = ["Batch", "BatchResult", "Batches", "resumed"]
+__all__ = ["Batch", "BatchResult", "Batches", "Transactions"]
 
 Condition: TypeAlias = ColumnElement[bool]
-#: Keys of parents in one statement.
-_CHUNK = 500
 #: How often a range is looked at whose rows get children meanwhile.
 _LOOKS = 3
 
@@ -60,7 +59,7 @@ class Batch:
 
 @dataclass(slots=True, kw_only=True)
 class BatchResult:
-    """What a batch did; counts of rows.
+    """What transactions did that were committed; counts of rows.
 
     Attributes:
         changed: of the policy's table.
@@ -68,7 +67,7 @@ class BatchResult:
         refused: that should have been changed but were not.
         children: that were changed.
         archive_bytes: written.
-        seconds: of its longest transaction.
+        seconds: of the longest transaction.
     """
 
     changed: int = 0
@@ -78,10 +77,20 @@ class BatchResult:
     archive_bytes: int = 0
     seconds: float = 0.0
 
+    def add(self, done: Disposed, seconds: float, *, of_child: bool) -> None:
+        """Take note of a transaction."""
+        if of_child:
+            self.children += done.rows
+        else:
+            self.changed += done.rows
+        self.archived += done.archived
+        self.archive_bytes += 0 if done.file is None else done.file.bytes
+        self.seconds = max(self.seconds, seconds)
+
 
 @dataclass(slots=True, kw_only=True)
-class Batches:
-    """Carries out the batches of one policy's run.
+class Transactions:
+    """The transactions of one policy's run, each with its row in the audit.
 
     Attributes:
         connection: of the run.
@@ -90,9 +99,12 @@ class Batches:
         run_id: of the audit.
         disposal: how rows are changed and archived.
         throttle: bounds the children in one transaction.
-        may_refuse: the table has triggers or rules that may keep rows.
+        pause: called between those of children, with the seconds that the last one took; whatever
+            it raises ends the batch.
         number: of transactions so far.
         clock: monotonic seconds.
+        total: what all of them did.
+        batch: what those of the batch under way did.
     """
 
     connection: Connection
@@ -101,130 +113,34 @@ class Batches:
     run_id: int
     disposal: Disposal
     throttle: Throttle
-    may_refuse: bool
+    pause: Callable[[float], None] = lambda _: None
     number: int = 0
     clock: Callable[[], float] = time.monotonic
-    _result: BatchResult = field(default_factory=BatchResult)
+    total: BatchResult = field(default_factory=BatchResult)
+    batch: BatchResult = field(default_factory=BatchResult)
 
-    def carry_out(self, sql: WalkSQL, batch: Batch) -> BatchResult:
-        """Change the rows of a range that have expired.
+    @contextmanager
+    def begun(self, position: str | None) -> Iterator[float]:
+        """A transaction in which the lease is still ours; gives when it began.
 
         Raises:
             LeaseLost: another runner has the policy now.
-            DBAPIError: the database refused; the transaction under way was rolled back.
         """
-        self._result = BatchResult()
-        found = sql.range(batch.after, batch.upto)
-        own = [] if found.condition is None else [found.condition]
-        own += self.step.matching(sql.walk)
-        followed = [child for child in self.step.children if child.how != "restrict"]
-        for look in range(_LOOKS):
-            for child in followed:
-                self._clear_below(child, own, found.parameters, batch)
-            self._change(sql.walk, batch, own, found.parameters)
-            if not followed and not self.may_refuse:
-                break
-            left = self._left(own, found.parameters)
-            if not left or not followed or look == _LOOKS - 1:
-                self._result.refused = left
-                break
-        return self._result
+        limits = self.step.target.policy.batch
+        started = self.clock()
+        with self.step.purging.transaction(self.connection, lock_seconds=limits.lock_seconds):
+            self.lease.renew(self.connection, position=position)
+            yield started
+        self.lease.committed(position)
 
-    def _change(
-        self, walk: Walk, batch: Batch, own: Sequence[Condition], parameters: dict[str, Any]
+    def held(self) -> list[Condition]:
+        """What rows meet that no hold keeps; behind the lease's renewal, so that none is missed."""
+        return self.step.not_held(held_keys(self.connection, self.step.tables))
+
+    def write(
+        self, batch: Batch, table: str, done: Disposed, started: float, *, scanned: int
     ) -> None:
-        """The transaction of the policy's own rows."""
-        step, connection = self.step, self.connection
-        with self._transaction() as started:
-            self.lease.renew(connection, position=_position(walk, batch.upto or batch.after))
-            held = held_keys(connection, step.tables)
-            cleared = [child for child in step.children if child.how in ("delete_first", "detach")]
-            conditions = [*own, *step.not_held(held), *(not_(child.any()) for child in cleared)]
-            cascading = [child for child in step.children if child.how == "cascade"]
-            for child in cascading:
-                self._result.children += self._count(child, conditions, parameters)
-            done = self.disposal.dispose(
-                connection, step.change(conditions), parameters, number=self.number + 1
-            )
-            self._write(batch, walk.table.fullname, done, started)
-        self._took(started, done)
-        self._result.changed += done.rows
-
-    def _clear_below(
-        self,
-        child: Child,
-        own: Sequence[Condition],
-        parameters: dict[str, Any],
-        batch: Batch,
-    ) -> None:
-        """Delete or detach the rows that refer to rows of a range."""
-        if child.how == "cascade":
-            return  # counted in the transaction that deletes the parents
-        with self.step.purging.reading(self.connection):
-            held = held_keys(self.connection, self.step.tables)
-            keys = self.connection.execute(
-                select(*child.refers_to).where(*own, *self.step.not_held(held), child.any()),
-                parameters,
-            ).all()
-        self._clear(child, keys, batch)
-
-    def _clear(self, child: Child, parents: Sequence[Any], batch: Batch) -> None:
-        for at in range(0, len(parents), _CHUNK):
-            some = in_keys(child.columns, parents[at : at + _CHUNK])
-            while True:
-                rows = self._some_of(child, some)
-                if not rows or not self._clear_rows(child, rows, some, batch):
-                    break
-
-    def _some_of(self, child: Child, some: Condition) -> Sequence[Any]:
-        """Rows of a child: the key, then what each of its own children refers to."""
-        columns = [*child.key]
-        for deeper in child.children:
-            columns += deeper.refers_to
-        with self.step.purging.reading(self.connection):
-            found: Sequence[Any] = self.connection.execute(
-                select(*(columns or child.columns)).where(some).limit(self.throttle.rows)
-            ).all()
-        return found
-
-    def _clear_rows(self, child: Child, rows: Sequence[Any], some: Condition, batch: Batch) -> int:
-        """Change some rows of a child, after those that refer to them; how many were."""
-        place = len(child.key)
-        for deeper in child.children:
-            width = len(deeper.refers_to)
-            if deeper.how in ("delete_first", "detach"):
-                self._clear(deeper, [row[place : place + width] for row in rows], batch)
-            place += width
-        changed = 0
-        size = _CHUNK * 4
-        for at in range(0, len(rows), size):
-            keys = [row[: len(child.key)] for row in rows[at : at + size]]
-            changed += self._clear_keys(child, keys, some, batch)
-        return changed
-
-    def _clear_keys(self, child: Child, keys: Sequence[Any], some: Condition, batch: Batch) -> int:
-        table = child.table
-        with self._transaction() as started:
-            self.lease.renew(self.connection, position=self.lease.position)
-            held = held_keys(self.connection, [table]).get(table.fullname)
-            which = [some, in_keys(child.key, keys)] if child.key else [some]
-            if held:
-                which.append(not_(in_keys(child.key, held)))
-            stmt: Any = (
-                update(table).where(*which).values({column: None for column in child.columns})
-                if child.how == "detach"
-                else delete(table).where(*which)
-            )
-            done = self.disposal.dispose(self.connection, stmt, {}, number=self.number + 1)
-            self._write(batch, table.fullname, done, started)
-        self._took(started, done)
-        self._result.children += done.rows
-        return done.rows
-
-    def _write(self, batch: Batch, table: str, done: Disposed, started: float) -> None:
         """Add the audit's row, the last statement of a transaction."""
-        if not done.rows and table != self.step.target.table.fullname:
-            return
         file = done.file
         add_batch(
             self.connection,
@@ -233,7 +149,7 @@ class Batches:
             table_name=table,
             after_key=key_text(batch.after),
             upto_key=key_text(batch.upto),
-            rows_scanned=batch.rows if batch.upto is not None else done.rows,
+            rows_scanned=scanned,
             rows_archived=done.archived,
             rows_changed=done.rows,
             target_rows=batch.rows,
@@ -245,56 +161,122 @@ class Batches:
             finished_at=self.step.purging.utc_now(self.connection),
         )
 
-    def _took(self, started: float, done: Disposed) -> None:
+    def took(self, started: float, done: Disposed, *, of_child: bool) -> None:
         """Take note of a transaction that was committed."""
         self.number += 1
-        result = self._result
-        result.seconds = max(result.seconds, self.clock() - started)
-        result.archived += done.archived
-        if done.file is not None:
-            result.archive_bytes += done.file.bytes
+        seconds = self.clock() - started
+        for result in (self.batch, self.total):
+            result.add(done, seconds, of_child=of_child)
         self.disposal.committed(done)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[float]:
-        """A transaction of a batch; gives when it began."""
-        limits = self.step.target.policy.batch
-        started = self.clock()
-        with self.step.purging.transaction(self.connection, lock_seconds=limits.lock_seconds):
-            yield started
+    def cascaded(self, rows: int) -> None:
+        """Take note of children that the database deleted along."""
+        for result in (self.batch, self.total):
+            result.children += rows
 
-    def _count(
-        self, child: Child, conditions: Sequence[Condition], parameters: dict[str, Any]
-    ) -> int:
-        """Rows that the database will delete along."""
-        table = self.step.target.table
-        stmt = (
-            select(func.count())
-            .select_from(child.table.join(table, child.joined()))
-            .where(*conditions)
-        )
-        return int(self.connection.execute(stmt, parameters).scalar_one())
+
+@dataclass(slots=True, kw_only=True)
+class Batches:
+    """Carries out the batches of one policy's run.
+
+    Attributes:
+        transactions: of the run.
+        clear: deletes or detaches what refers to some rows: a child of the policy's table, the
+            conditions on the policy's rows and their parameters, the batch.
+        may_refuse: the table has triggers or rules that may keep rows.
+    """
+
+    transactions: Transactions
+    clear: Callable[[Child, Sequence[Condition], dict[str, Any], Batch], None]
+    may_refuse: bool
+
+    def carry_out(self, sql: WalkSQL, batch: Batch) -> BatchResult:
+        """Change the rows of a range that have expired.
+
+        Raises:
+            LeaseLost: another runner has the policy now.
+            DBAPIError: the database refused; the transaction under way was rolled back.
+        """
+        result = self.transactions.batch = BatchResult()
+        step = self.transactions.step
+        found = sql.range(batch.after, batch.upto)
+        own = [] if found.condition is None else [found.condition]
+        own += step.matching(sql.walk)
+        followed = [child for child in step.children if child.how != "restrict"]
+        for look in range(_LOOKS):
+            for child in followed:
+                if child.how != "cascade":  # the database deletes those along
+                    self.clear(child, own, found.parameters, batch)
+            # Only the last of them ends the batch.
+            self._change(sql, batch, own, found.parameters, again=look > 0)
+            if not followed and not self.may_refuse:
+                break
+            result.refused = self._left(own, found.parameters)
+            if not result.refused or not followed:
+                break
+        self.transactions.total.refused += result.refused
+        return result
+
+    def _change(
+        self,
+        sql: WalkSQL,
+        batch: Batch,
+        own: Sequence[Condition],
+        parameters: dict[str, Any],
+        *,
+        again: bool,
+    ) -> None:
+        """The transaction of the policy's own rows."""
+        ours = self.transactions
+        step, connection = ours.step, ours.connection
+        cascading = [child for child in step.children if child.how == "cascade"]
+        cleared = [child for child in step.children if child.how in ("delete_first", "detach")]
+        position = position_text(sql.walk, batch.upto or batch.after)
+        with ours.begun(position) as started:
+            conditions = [*own, *ours.held(), *(not_(child.any()) for child in cleared)]
+            if any(child.on_delete is not None for child in (*cascading, *cleared)):
+                self._lock(conditions, parameters)
+            below = Counter[str]()
+            for name, rows in self._along(cascading, conditions, parameters):
+                below[name] += rows
+            done = ours.disposal.dispose(
+                connection, step.change(conditions), parameters, number=ours.number + 1
+            )
+            scanned = 0 if again else batch.rows if batch.upto is not None else done.rows
+            ours.write(batch, step.target.table.fullname, done, started, scanned=scanned)
+            for name, rows in below.items():
+                ours.write(batch, name, Disposed(rows=rows), started, scanned=0)
+        ours.took(started, done, of_child=False)
+        ours.cascaded(sum(below.values()))
+
+    def _lock(self, conditions: Sequence[Condition], parameters: dict[str, Any]) -> None:
+        """Lock rows, so that none gets a child which the database would delete along unseen."""
+        ours = self.transactions
+        table = ours.step.target.table
+        stmt = select(*ours.step.target.key).where(*conditions).with_for_update(of=table)
+        ours.connection.execute(stmt, parameters).all()
+
+    def _along(
+        self,
+        children: Sequence[Child],
+        conditions: Sequence[Condition],
+        parameters: dict[str, Any],
+        above: Any = None,  # noqa: ANN401  # the tables joined so far
+    ) -> Iterator[tuple[str, int]]:
+        """Tables and numbers of rows that the database will delete along, at any depth."""
+        for child in children:
+            joined = (child.above if above is None else above).join(child.rows, child.joined())
+            stmt = select(func.count()).select_from(joined).where(*conditions)
+            rows = int(self.transactions.connection.execute(stmt, parameters).scalar_one())
+            if rows:
+                yield child.table.fullname, rows
+                deeper = [one for one in child.children if one.how == "cascade"]
+                yield from self._along(deeper, conditions, parameters, joined)
 
     def _left(self, own: Sequence[Condition], parameters: dict[str, Any]) -> int:
         """Rows of a range that should be gone."""
-        with self.step.purging.reading(self.connection):
-            held = held_keys(self.connection, self.step.tables)
-            stmt = (
-                select(func.count())
-                .select_from(self.step.target.table)
-                .where(*own, *self.step.not_held(held))
-            )
-            return int(self.connection.execute(stmt, parameters).scalar_one())
-
-
-def _position(walk: Walk, key: Key | None) -> str:
-    """Where a run stands, for the next one to go on from."""
-    return json.dumps({"walk": walk.name, "key": key_text(key)})
-
-
-def resumed(walk: Walk, position: str | None) -> Key | None:
-    """The key from which a walk goes on that an earlier run did not finish; None: its start."""
-    if position is None:
-        return None
-    found = json.loads(position)
-    return key_from(found["key"]) if found["walk"] == walk.name else None
+        ours = self.transactions
+        with ours.step.purging.reading(ours.connection):
+            table = ours.step.target.table
+            stmt = select(func.count()).select_from(table).where(*own, *ours.held())
+            return int(ours.connection.execute(stmt, parameters).scalar_one())

@@ -1,8 +1,8 @@
 """From an age to the moment that a column is compared with. Pure.
 
 Rows below the moment have expired. Where a column has no zone, its values are wall-clock time in
-the policy's zone; of an hour that comes twice when clocks go back, no row counts as older than it
-may be, so some are kept an hour longer.
+the policy's zone; of an hour that comes twice when clocks go back, or that never was when they go
+forward, no row counts as older than it may be, so some are kept an hour longer.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from sqlalchemy import types as sqltypes
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-    from sa_perf.retention.policy import RetentionPolicy
+    from sa_perf.dialects.purging import Purging
+    from sa_perf.retention.rules import RetentionPolicy
 
-__all__ = ["cutoff_of", "moment_for", "plain_type", "wall_time"]
+__all__ = ["cutoff_of", "moment_for", "plain_type", "wall_time", "written"]
 
 
 def cutoff_of(policy: RetentionPolicy, now: datetime) -> datetime:
@@ -40,32 +41,70 @@ def plain_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def moment_for(
-    type_: TypeEngine[Any], cutoff: datetime, policy: RetentionPolicy, *, keeps_zones: bool
+    type_: TypeEngine[Any], cutoff: datetime, policy: RetentionPolicy, purging: Purging
 ) -> datetime | date | int:
-    """The cut-off as a value of a column's type.
+    """The cut-off as a value of a column's type, below which every stored one is older.
 
     Args:
-        type_: from `plain_type`.
+        type_: as the database stores it.
         cutoff: aware.
         policy: tells the zone of columns without one, and the unit of numbers.
-        keeps_zones: the database keeps the zone of such a column, which then wants an aware value.
+        purging: the database's ways.
     """
+    if isinstance(type_, sqltypes.DateTime) and type_.timezone and purging.keeps_zones:
+        return cutoff
+    zone = purging.zone_of(type_, policy.timezone)
     if isinstance(type_, sqltypes.DateTime):
-        if type_.timezone and keeps_zones:
-            return cutoff
-        return wall_time(cutoff, policy.timezone)
+        return wall_time(cutoff, zone)
     if isinstance(type_, sqltypes.Date):
-        return wall_time(cutoff, policy.timezone).date()
-    seconds = (cutoff - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
-    return seconds // 1_000 if policy.epoch == "seconds" else seconds
+        return wall_time(cutoff, zone).date()
+    return _number(cutoff, policy)
+
+
+def written(
+    type_: TypeEngine[Any], moment: datetime, policy: RetentionPolicy, purging: Purging
+) -> datetime | date | int:
+    """A moment as a value of a column's type, as a clock shows it; for what a policy writes.
+
+    Args:
+        type_: as the database stores it.
+        moment: aware.
+        policy: tells the zone of columns without one, and the unit of numbers.
+        purging: the database's ways.
+    """
+    if isinstance(type_, sqltypes.DateTime) and type_.timezone and purging.keeps_zones:
+        return moment
+    local = moment.astimezone(ZoneInfo(purging.zone_of(type_, policy.timezone)))
+    if isinstance(type_, sqltypes.DateTime):
+        return local.replace(tzinfo=None, fold=0)
+    if isinstance(type_, sqltypes.Date):
+        return local.date()
+    return _number(moment, policy)
 
 
 def wall_time(moment: datetime, zone: str) -> datetime:
     """The wall-clock time below which every reading is certain to be before a moment."""
-    local = moment.astimezone(ZoneInfo(zone))
+    where = ZoneInfo(zone)
+    local = moment.astimezone(where)
     first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
     wall = local.replace(tzinfo=None, fold=0)
     if local.fold == 0 and first is not None and second is not None and first > second:
         # The same reading comes again: only what is older by the difference is old for certain.
         return wall - (first - second)
+    before = (moment - timedelta(days=1)).astimezone(where).utcoffset()
+    if before is not None and first is not None and before < first:
+        # By a clock that was not put forward it is not that late yet.
+        slow = wall - (first - before)
+        if _never_was(slow, where):
+            return slow
     return wall
+
+
+def _never_was(reading: datetime, where: ZoneInfo) -> bool:
+    moment = reading.replace(tzinfo=where).astimezone(timezone.utc)
+    return moment.astimezone(where).replace(tzinfo=None, fold=0) != reading
+
+
+def _number(moment: datetime, policy: RetentionPolicy) -> int:
+    milliseconds = (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+    return milliseconds // 1_000 if policy.epoch == "seconds" else milliseconds

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -16,9 +15,11 @@ from sa_perf.dialects.seeking import seeking_for
 from sa_perf.errors import RetentionError
 from sa_perf.retention import audit
 from sa_perf.retention.access import access_of
-from sa_perf.retention.batch import Batch, Batches, BatchResult, resumed
+from sa_perf.retention.batch import Batch, Batches, BatchResult, Transactions
+from sa_perf.retention.clearing import Clearing
 from sa_perf.retention.disposal import RowsChanged, disposal_for
 from sa_perf.retention.lease import Lease, acquire
+from sa_perf.retention.position import passes
 from sa_perf.retention.ranges import WalkSQL
 from sa_perf.retention.results import Outcome, PolicyRun, Progress
 from sa_perf.retention.throttle import Throttle
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
     from sa_perf.dialects.purging import Purging
     from sa_perf.retention.limits import Limits
-    from sa_perf.retention.ranges import Key, Walk
+    from sa_perf.retention.position import Pass
+    from sa_perf.retention.ranges import Key
     from sa_perf.retention.results import Hooks
     from sa_perf.retention.steps import Step
 
 __all__ = ["Context", "Execution"]
 
+T = TypeVar("T")
 log = logging.getLogger("sa_perf.retention")
 #: Seconds before the first new try of a batch that met a lock; they double, up to the second.
 _BACK_OFF = (0.02, 2.0)
@@ -81,8 +84,9 @@ class Execution:
     step: Step
     expected: int | None = None
     _total: BatchResult = field(default_factory=BatchResult)
+    _number: int = 0
     _scanned: int = 0
-    _ended: tuple[Outcome, str | None] = ("done", None)
+    _ended: tuple[Outcome, str | None] = ("failed", None)
 
     def go(self) -> PolicyRun:
         """Take the lease, walk, write the audit, give the lease back.
@@ -92,15 +96,14 @@ class Execution:
         """
         context, purging = self.context, self.step.purging
         with purging.connection(context.engine) as connection:
-            lease = acquire(connection, purging, policy=self.step.name, run=context.run)
-            done = False
+            lease = self._tried(
+                lambda: acquire(connection, purging, policy=self.step.name, run=context.run)
+            )
             try:
                 self._require_sound(connection)
-                run_id = self._open(connection)
-                batches = self._batches(connection, lease, run_id)
+                run_id = self._tried(lambda: self._open(connection))
                 try:
-                    self._walk_all(connection, batches)
-                    done = self._ended[0] == "done"
+                    self._walk_all(connection, lease, run_id)
                 except BaseException as error:
                     self._ended = ("failed", error_words(error))
                     if not isinstance(error, Exception):
@@ -108,68 +111,94 @@ class Execution:
                         raise
                     log.warning("retention policy %r failed", self.step.name, exc_info=error)
                 finally:
-                    batches.disposal.close()
-                    self._close(connection, run_id, batches)
+                    _quietly(lambda: self._tried(lambda: self._close(connection, run_id)))
             finally:
-                _quietly(lambda: lease.release(connection, done=done))
-        return self._result(batches)
+                done = self._ended[0] == "done"
+                _quietly(lambda: self._tried(lambda: lease.release(connection, done=done)))
+        return self._result()
 
-    def _walk_all(self, connection: Connection, batches: Batches) -> None:
+    def _walk_all(self, connection: Connection, lease: Lease, run_id: int) -> None:
         access = access_of(self.context.engine, connection, self.step)
-        walks = list(access.walks)
-        position = batches.lease.position
-        started = next((w for w in walks if resumed(w, position) is not None), None)
-        if started is not None:
-            # Walks before the one that was interrupted were finished then.
-            walks = walks[walks.index(started) :]
-        for walk in walks:
-            self._walk(connection, batches, walk, resumed(walk, position))
-            position = None
-            if self._ended[0] != "done":
-                return
+        ours = self._transactions(connection, lease, run_id)
+        self._total = ours.total
+        with self.step.purging.reading(connection):
+            may_refuse = self.step.purging.may_refuse(connection, self.step.target.table)
+        batches = Batches(transactions=ours, clear=Clearing(ours).clear, may_refuse=may_refuse)
+        try:
+            for way in passes(access.walks, lease.position):
+                self._walk(batches, way)
+            self._ended = ("done", None)
+        except _Ended as ended:
+            self._ended = ended.how
+        finally:
+            self._number = ours.number
+            ours.disposal.close()
 
-    def _walk(
-        self, connection: Connection, batches: Batches, walk: Walk, after: Key | None
-    ) -> None:
+    def _walk(self, batches: Batches, way: Pass) -> None:
         """Go along a key, range by range, until its end or the run's."""
-        sql = WalkSQL(walk, seeking_for(connection.dialect))
-        pause = 0.0
+        ours = batches.transactions
+        sql = WalkSQL(way.walk, seeking_for(ours.connection.dialect), end=way.upto)
+        after, pause, failures = way.after, 0.0, 0
         while True:
-            ended = self._reached()
-            if ended is not None:
-                self._ended = ended
+            self._end_if_reached(ours)
+            batch = self._next(ours, sql, after, pause)
+            if batch.upto is None and not self._any_left(ours.connection, sql, after):
                 return
-            rows = batches.throttle.rows
-            left = self.context.limits.rows_left
-            rows = rows if left is None else min(rows, left)
-            self.context.hooks.before_batch(self.step.name, batches.number + 1)
-            batch = Batch(
-                after=after,
-                upto=self._end_of_range(connection, sql, after, rows),
-                rows=rows,
-                pause_seconds=pause,
-            )
-            if batch.upto is None and not self._any_left(connection, sql, after):
-                return
-            result = self._tried(batches, sql, batch)
-            pause = self._learn(batches, batch, result)
+            before = ours.total.changed
+            try:
+                result = batches.carry_out(sql, batch)
+            except Exception as error:
+                failures += 1
+                if not self._is_worth_a_try(error, failures):
+                    raise
+                # The next try is a smaller range: it meets fewer locks.
+                ours.throttle.failed()
+                self._back_off(error, failures)
+                continue
+            finally:
+                self.context.limits.changed(ours.total.changed - before)
+            failures = 0
+            pause = self._learn(ours, batch, result)
             if batch.upto is None:
                 return
             after = batch.upto
-            self.context.sleep(pause)
+            self._pause(ours, pause)
 
-    def _reached(self) -> tuple[Outcome, str] | None:
-        """Why the run has to end now; waits first while there is a reason to."""
+    def _next(self, ours: Transactions, sql: WalkSQL, after: Key | None, pause: float) -> Batch:
+        """The range behind a key."""
+        left = self.context.limits.rows_left
+        rows = ours.throttle.rows if left is None else min(ours.throttle.rows, left)
+        self.context.hooks.before_batch(self.step.name, ours.number + 1)
+        upto = self._end_of_range(ours.connection, sql, after, rows)
+        return Batch(after=after, upto=upto, rows=rows, pause_seconds=pause)
+
+    def _end_if_reached(self, ours: Transactions) -> None:
+        """End the run where it has to; waits first while there is a reason to."""
         limits = self.context.limits
         while True:
             ended: Any = limits.reached()
             if ended is not None:
-                return ended  # type: ignore[no-any-return]
+                raise _Ended(ended)
             reason = limits.reason_to_wait()
             if reason is None:
-                return None
-            self._progress(batches=0, rows=0, seconds=0.0, waiting=reason)
-            self.context.sleep(limits.wait_seconds)
+                return
+            self._progress(ours, seconds=0.0, waiting=reason)
+            self._pause(ours, limits.wait_seconds)
+
+    def _pause(self, ours: Transactions, seconds: float) -> None:
+        """Let the application go first; a lease is not lost over it."""
+        part = ours.lease.seconds / 4
+        while seconds > 0 and not self.context.limits.stop.is_set():
+            self.context.sleep(min(seconds, part))
+            seconds -= part
+            ours.lease.keep(ours.connection)
+
+    def _between(self, ours: Transactions, seconds: float) -> None:
+        """Between two transactions of one batch, after one that took so long."""
+        self._pause(ours, seconds * ours.throttle.pause_ratio)
+        ended: Any = self.context.limits.reached()
+        if ended is not None:
+            raise _Ended(ended)
 
     def _end_of_range(
         self, connection: Connection, sql: WalkSQL, after: Key | None, rows: int
@@ -187,52 +216,46 @@ class Execution:
         with self.step.purging.reading(connection):
             return connection.execute(stmt.limit(1), found.parameters).first() is not None
 
-    def _tried(self, batches: Batches, sql: WalkSQL, batch: Batch) -> BatchResult:
-        """Carry a batch out; once more where a lock or a deadlock stood in the way."""
-        limits = self.step.target.policy.batch
-        wait, longest = _BACK_OFF
-        tries = 0
+    def _is_worth_a_try(self, error: Exception, failures: int) -> bool:
+        """Whether a lock or a deadlock stood in the way, not too often, or a child came between."""
+        again = self.step.purging.is_transient(error) or isinstance(error, RowsChanged)
+        again = again or (isinstance(error, IntegrityError) and bool(self.step.children))
+        return again and failures <= self.step.target.policy.batch.retries
+
+    def _back_off(self, error: Exception, failures: int) -> None:
+        log.info("retention of %s is tried again: %s", self.step.name, error_words(error))
+        first, longest = _BACK_OFF
+        wait = min(longest, first * 2 ** (failures - 1))
+        self.context.sleep(wait * (0.5 + random.random()))  # noqa: S311  # no secret
+
+    def _tried(self, function: Callable[[], T]) -> T:
+        """What a short transaction gives; once more where a lock stands in its way."""
+        failures = 0
         while True:
             try:
-                return batches.carry_out(sql, batch)
+                return function()
             except Exception as error:
-                # A child that came in between is gone through in the next try.
-                again = self.step.purging.is_transient(error) or isinstance(error, RowsChanged)
-                again = again or (isinstance(error, IntegrityError) and bool(self.step.children))
-                tries += 1
-                if not again or tries > limits.retries or self.context.limits.stop.is_set():
+                failures += 1
+                if not self._is_worth_a_try(error, failures):
                     raise
-                log.info("batch of %s is tried again: %s", self.step.name, error_words(error))
-            batches.throttle.failed()
-            self.context.sleep(wait * (0.5 + random.random()))  # noqa: S311  # no secret
-            wait = min(longest, wait * 2)
+                self._back_off(error, failures)
 
-    def _learn(self, batches: Batches, batch: Batch, result: BatchResult) -> float:
-        """Add a batch up; the pause to make now."""
+    def _learn(self, ours: Transactions, batch: Batch, result: BatchResult) -> float:
+        """Note a batch; the pause to make now."""
         scanned = batch.rows if batch.upto is not None else result.changed
         self._scanned += scanned
-        self.context.limits.changed(result.changed)
-        total = self._total
-        total.changed += result.changed
-        total.archived += result.archived
-        total.refused += result.refused
-        total.children += result.children
-        total.archive_bytes += result.archive_bytes
-        total.seconds = max(total.seconds, result.seconds)
-        pause = batches.throttle.took(scanned, result.seconds)
-        self._progress(batches=batches.number, rows=batches.throttle.rows, seconds=result.seconds)
+        pause = ours.throttle.took(scanned, result.seconds)
+        self._progress(ours, seconds=result.seconds)
         return pause
 
-    def _progress(
-        self, *, batches: int, rows: int, seconds: float, waiting: str | None = None
-    ) -> None:
+    def _progress(self, ours: Transactions, *, seconds: float, waiting: str | None = None) -> None:
         progress = Progress(
             policy=self.step.name,
-            batches=batches,
+            batches=ours.number,
             rows_scanned=self._scanned,
-            rows_changed=self._total.changed,
+            rows_changed=ours.total.changed,
             rows_expected=self.expected,
-            batch_rows=rows,
+            batch_rows=ours.throttle.rows,
             batch_seconds=seconds,
             waiting=waiting,
         )
@@ -241,16 +264,22 @@ class Execution:
             self.context.hooks.after_batch(progress)
 
     def _require_sound(self, connection: Connection) -> None:
-        """Refuse to compare texts that are no times with one that is."""
-        column = self.step.target.time_column
-        if column is None:
-            return
-        with self.step.purging.reading(connection):
-            odd = self.step.purging.odd_moments(connection, column, self.step.cutoff)
+        """Refuse a view, and to compare texts that are no times with one that is."""
+        target, purging = self.step.target, self.step.purging
+        moment = target.time
+        table = target.hops[-1].table if target.hops else target.table
+        with purging.reading(connection):
+            if purging.is_view(connection, target.table):
+                raise RetentionError(
+                    f"policy {self.step.name!r}: {target.table.fullname!r} is a view; declare the "
+                    "policy for the table behind it"
+                )
+            odd = purging.odd_moments(connection, moment, table, self.step.cutoff)
         if odd is not None:
             raise RetentionError(
-                f"policy {self.step.name!r}: {column.name!r} holds {odd}, which does not compare "
-                "with other moments as time; rewrite such values as 'YYYY-MM-DD HH:MM:SS' first"
+                f"policy {self.step.name!r}: {moment} holds {odd}, which does not compare with "
+                "other moments as time; rewrite such values as 'YYYY-MM-DD HH:MM:SS' (a date: "
+                "'YYYY-MM-DD') first"
             )
 
     def _open(self, connection: Connection) -> int:
@@ -272,48 +301,42 @@ class Execution:
                 actor=context.actor,
             )
 
-    def _batches(self, connection: Connection, lease: Lease, run_id: int) -> Batches:
-        purging, policy = self.step.purging, self.step.target.policy
-        with purging.reading(connection):
-            may_refuse = purging.may_refuse(connection, self.step.target.table)
-        return Batches(
+    def _transactions(self, connection: Connection, lease: Lease, run_id: int) -> Transactions:
+        purging = self.step.purging
+        ours = Transactions(
             connection=connection,
             step=self.step,
             lease=lease,
             run_id=run_id,
             disposal=disposal_for(self.step, connection, self.context.run),
             throttle=Throttle(
-                policy.batch,
+                self.step.target.policy.batch,
                 target_seconds=purging.target_seconds,
                 least_pause_ratio=purging.least_pause_ratio,
             ),
-            may_refuse=may_refuse,
-            clock=time.monotonic,
         )
+        ours.pause = lambda seconds: self._between(ours, seconds)
+        return ours
 
-    def _close(self, connection: Connection, run_id: int, batches: Batches) -> None:
+    def _close(self, connection: Connection, run_id: int) -> None:
         purging, total = self.step.purging, self._total
+        with purging.transaction(connection, lock_seconds=5):
+            audit.close_run(
+                connection,
+                run_id,
+                finished_at=purging.utc_now(connection),
+                outcome=self._ended[0],
+                error=self._ended[1],
+                batches=self._number,
+                rows_scanned=self._scanned,
+                rows_archived=total.archived,
+                rows_changed=total.changed,
+                rows_refused=total.refused,
+                children_changed=total.children,
+                archive_bytes=total.archive_bytes,
+            )
 
-        def close() -> None:
-            with purging.transaction(connection, lock_seconds=5):
-                audit.close_run(
-                    connection,
-                    run_id,
-                    finished_at=purging.utc_now(connection),
-                    outcome=self._ended[0],
-                    error=self._ended[1],
-                    batches=batches.number,
-                    rows_scanned=self._scanned,
-                    rows_archived=total.archived,
-                    rows_changed=total.changed,
-                    rows_refused=total.refused,
-                    children_changed=total.children,
-                    archive_bytes=total.archive_bytes,
-                )
-
-        _quietly(close)
-
-    def _result(self, batches: Batches) -> PolicyRun:
+    def _result(self) -> PolicyRun:
         total = self._total
         return PolicyRun(
             policy=self.step.name,
@@ -322,7 +345,7 @@ class Execution:
             cutoff=self.step.cutoff,
             outcome=self._ended[0],
             reason=self._ended[1],
-            batches=batches.number,
+            batches=self._number,
             rows_scanned=self._scanned,
             rows_changed=total.changed,
             rows_archived=total.archived,
@@ -331,6 +354,14 @@ class Execution:
             archive_bytes=total.archive_bytes,
             longest_batch_seconds=total.seconds,
         )
+
+
+class _Ended(Exception):
+    """The run is to end before its walks do; not by an error."""
+
+    def __init__(self, how: tuple[Outcome, str]) -> None:
+        self.how = how
+        super().__init__(how[1])
 
 
 def _quietly(function: Callable[[], None]) -> None:

@@ -6,18 +6,23 @@ returns, no batch that could still take the row is under way.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import Table, insert, select, update
 from sqlalchemy import types as sqltypes
+from sqlalchemy.exc import StatementError
 
 from sa_perf.dialects.purging import purging_of
 from sa_perf.errors import RetentionError
 from sa_perf.retention.cutoff import plain_type
+from sa_perf.retention.keys import as_stored
+from sa_perf.retention.ranges import key_from, key_text
 from sa_perf.retention.tables import holds, leases
 from sa_perf.tables import require_tables
 
@@ -25,7 +30,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["Hold", "held_keys", "list_holds", "place", "release", "row_key"]
+__all__ = ["Hold", "held_keys", "list_holds", "place", "release"]
+
+#: What the table's column holds, in characters.
+_LONGEST_KEY = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +43,7 @@ class Hold:
     Attributes:
         id: of the hold.
         table_name: of the row, with its schema.
-        key: of the row, by column.
+        key: of the row, as the database has it, in its columns' order.
         reason: why.
         placed_by: whoever placed it.
         placed_at: when.
@@ -76,22 +84,14 @@ def place(engine: Engine, table: Table, key: object, *, reason: str, by: str | N
     with purging.connection(engine) as connection:
         require_tables(connection)
         with purging.transaction(connection, lock_seconds=60):
+            purging.lock_table(connection, leases)
             connection.execute(select(leases.c.policy).with_for_update()).all()
-            condition = [
-                column == value
-                for column, value in zip(table.primary_key.columns, values, strict=True)
-            ]
-            if (
-                connection.execute(select(*table.primary_key.columns).where(*condition)).first()
-                is None
-            ):
-                raise RetentionError(f"{table.fullname!r} has no row with key {values!r} to hold")
-            text = row_key(table, values)
+            stored = _stored_key(connection, table, values)
             now = purging.utc_now(connection)
             done = connection.execute(
                 insert(holds).values(
                     table_name=table.fullname,
-                    row_key=text,
+                    row_key=stored,
                     reason=reason,
                     placed_by=by,
                     placed_at=now,
@@ -101,7 +101,7 @@ def place(engine: Engine, table: Table, key: object, *, reason: str, by: str | N
     return Hold(
         id=number,
         table_name=table.fullname,
-        key=tuple(json.loads(text)),
+        key=_key(stored),
         reason=reason,
         placed_by=by,
         placed_at=now,
@@ -151,7 +151,7 @@ def list_holds(
         Hold(
             id=row.id,
             table_name=row.table_name,
-            key=tuple(json.loads(row.row_key)),
+            key=_key(row.row_key),
             reason=row.reason,
             placed_by=row.placed_by,
             placed_at=row.placed_at,
@@ -163,33 +163,49 @@ def list_holds(
 
 
 def held_keys(connection: Connection, tables: Iterable[Table]) -> dict[str, list[tuple[Any, ...]]]:
-    """Primary keys of the rows that are held now, by their table's full name.
+    """Primary keys of the rows that are held now, by their table's full name; for `among`.
 
     To be called within a batch's transaction, behind the update of its lease row.
     """
-    by_name = {table.fullname: table for table in tables}
     rows = connection.execute(
-        select(holds.c.table_name, holds.c.row_key).where(
-            holds.c.table_name.in_(by_name), holds.c.released_at.is_(None)
+        select(holds.c.table_name, holds.c.row_key)
+        .where(
+            holds.c.table_name.in_({table.fullname for table in tables}),
+            holds.c.released_at.is_(None),
         )
+        .distinct()
     )
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name, text in rows:
-        key = tuple(
-            _from_json(column.type, value)
-            for column, value in zip(
-                by_name[name].primary_key.columns, json.loads(text), strict=True
-            )
-        )
-        found.setdefault(name, []).append(key)
+        found.setdefault(name, []).append(_key(text))
     return found
 
 
-def row_key(table: Table, values: Sequence[Any]) -> str:
-    """A row's primary key as text: JSON, so that a person can read and type it."""
-    columns = table.primary_key.columns
-    parts = [_to_json(column.type, value) for column, value in zip(columns, values, strict=True)]
-    return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
+def _key(text: str) -> tuple[Any, ...]:
+    return key_from(text) or ()
+
+
+def _stored_key(connection: Connection, table: Table, values: Sequence[Any]) -> str:
+    """The key of the row with some values, as the database has it, as text.
+
+    Raises:
+        RetentionError: there is no such row.
+    """
+    columns = list(table.primary_key.columns)
+    conditions = [column == value for column, value in zip(columns, values, strict=True)]
+    stmt = select(*as_stored(columns, connection.dialect)).where(*conditions)
+    try:
+        row = connection.execute(stmt).first()
+    except (StatementError, ValueError, TypeError) as error:
+        raise RetentionError(f"{values!r} is no key of {table.fullname!r}: {error}") from error
+    if row is None:
+        raise RetentionError(f"{table.fullname!r} has no row with key {values!r} to hold")
+    text = key_text(tuple(row)) or ""
+    if len(text) > _LONGEST_KEY:
+        raise RetentionError(
+            f"the key of {table.fullname!r} is too long to be held: {text[:50]}..."
+        )
+    return text
 
 
 def _values(table: Table, key: object) -> tuple[Any, ...]:
@@ -208,29 +224,31 @@ def _values(table: Table, key: object) -> tuple[Any, ...]:
     columns = table.primary_key.columns
     try:
         return tuple(
-            _from_json(column.type, value) for column, value in zip(columns, given, strict=True)
+            _from_text(column.type, value) for column, value in zip(columns, given, strict=True)
         )
     except (ValueError, TypeError, ArithmeticError) as error:
         raise RetentionError(f"{given!r} is no key of {table.fullname!r}: {error}") from error
 
 
-def _to_json(type_: TypeEngine[Any], value: Any) -> object:  # noqa: ANN401
-    if isinstance(value, bytes):
-        return value.hex()
-    return value if isinstance(value, (int, str)) else str(value)
-
-
-def _from_json(type_: TypeEngine[Any], value: Any) -> Any:  # noqa: ANN401
-    """A value of a column from what JSON or a command line has for it."""
+def _from_text(type_: TypeEngine[Any], value: Any) -> Any:  # noqa: ANN401
+    """A value of a column from what a command line has for it; others stay as they are."""
     plain = plain_type(type_)
-    if not isinstance(value, (str, int)) or isinstance(plain, sqltypes.String):
+    if not isinstance(value, str) or isinstance(plain, (sqltypes.String, sqltypes.Enum)):
         return value
-    if isinstance(plain, sqltypes.LargeBinary) and isinstance(value, str):
-        return bytes.fromhex(value)
-    if isinstance(plain, sqltypes.DateTime) and isinstance(value, str):
-        return datetime.fromisoformat(value)
-    try:
-        wanted = plain.python_type
-    except NotImplementedError:
-        return value
-    return value if isinstance(value, wanted) else wanted(value)
+    for kind, read in _READ:
+        if isinstance(plain, kind):
+            return read(value)
+    return value
+
+
+_READ: tuple[tuple[type[TypeEngine[Any]], Callable[[str], Any]], ...] = (
+    (sqltypes.LargeBinary, bytes.fromhex),
+    # Python 3.10 does not read the Z.
+    (sqltypes.DateTime, lambda text: datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))),
+    (sqltypes.Date, date.fromisoformat),
+    (sqltypes.Time, time.fromisoformat),
+    (sqltypes.Integer, int),
+    (sqltypes.Float, float),
+    (sqltypes.Numeric, Decimal),
+    (sqltypes.Uuid, UUID),
+)

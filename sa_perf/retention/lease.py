@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from sqlalchemy import insert, select, update
@@ -23,7 +25,7 @@ from sa_perf.errors import LeaseLost, PolicyBusy
 from sa_perf.retention.tables import leases
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from sa_perf.dialects.purging import Purging
 
@@ -45,9 +47,11 @@ class Lease:
     Attributes:
         policy: whose.
         token: higher than that of any owner before.
-        position: where the policy's run stands, or where one before it stopped; None: at the start.
+        position: where the policy's run stands by what was committed, or where one before it
+            stopped; None: at the start.
         purging: the database's ways.
         seconds: how long it holds without being renewed.
+        clock: monotonic seconds.
     """
 
     policy: str
@@ -55,9 +59,19 @@ class Lease:
     position: str | None
     purging: Purging
     seconds: float = LEASE_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    _renewed: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self._renewed = self.clock()
 
     def renew(self, connection: Connection, *, position: str | None) -> datetime:
         """Hold on to it, in the transaction of a batch; the database's time.
+
+        Args:
+            connection: in the transaction.
+            position: where the run stands once that is committed; say so to `committed`.
 
         Raises:
             LeaseLost: somebody else has it now.
@@ -73,8 +87,24 @@ class Lease:
                 f"policy {self.policy!r} was taken over by another runner, since this one did not "
                 f"come back for {self.seconds:g} seconds; its last batch was rolled back"
             )
-        self.position = position
         return now
+
+    def committed(self, position: str | None) -> None:
+        """Take note that the transaction was committed which renewed it."""
+        self.position = position
+        self._renewed = self.clock()
+
+    def keep(self, connection: Connection) -> None:
+        """Renew it while nothing else is done, where it is time to; in no transaction.
+
+        Raises:
+            LeaseLost: somebody else has it now.
+        """
+        if self.clock() - self._renewed < self.seconds / 4:
+            return
+        with self.purging.transaction(connection, lock_seconds=5):
+            self.renew(connection, position=self.position)
+        self.committed(self.position)
 
     def release(self, connection: Connection, *, done: bool) -> None:
         """Let others have it at once; a lease that is lost already stays as it is.
@@ -83,13 +113,15 @@ class Lease:
             connection: of the run.
             done: the next run begins at the start, not where this one stands.
         """
-        with self.purging.transaction(connection, lock_seconds=5):
-            connection.execute(
-                update(leases)
-                .where(leases.c.policy == self.policy, leases.c.token == self.token)
-                .values(owner=None, expires_at=None, position=None if done else self.position)
-            )
-        self.purging.unlock(connection, _lock_name(self.policy))
+        try:
+            with self.purging.transaction(connection, lock_seconds=5):
+                connection.execute(
+                    update(leases)
+                    .where(leases.c.policy == self.policy, leases.c.token == self.token)
+                    .values(owner=None, expires_at=None, position=None if done else self.position)
+                )
+        finally:
+            self.purging.unlock(connection, _lock_name(self.policy))
 
 
 def acquire(connection: Connection, purging: Purging, *, policy: str, run: str) -> Lease:
@@ -109,9 +141,11 @@ def acquire(connection: Connection, purging: Purging, *, policy: str, run: str) 
         with purging.transaction(connection, lock_seconds=5):
             _add_row(connection, policy)
             token, position = _take(connection, purging, policy, run, locked=locked)
-    except BaseException:
+    except BaseException as error:
         if locked:
             purging.unlock(connection, _lock_name(policy))
+        if purging.is_transient(error):
+            _raise_if_busy(connection, purging, policy)  # a batch of its owner has the row locked
         raise
     return Lease(policy=policy, token=token, position=position, purging=purging)
 
@@ -138,14 +172,8 @@ def _take(
         select(leases).where(leases.c.policy == policy).with_for_update()
     ).one()
     now = purging.utc_now(connection)
-    held = row.owner is not None and row.expires_at is not None and row.expires_at > now
-    if held and not (locked and _is_gone(row.owner, purging)):
-        since, until = f"{row.acquired_at:%Y-%m-%d %H:%M:%S}", f"{row.expires_at:%H:%M:%S}"
-        raise PolicyBusy(
-            f"policy {policy!r} is being run by {row.owner} since {since} UTC (run {row.run}); its "
-            f"lease ends at {until} UTC unless it goes on",
-            owner=row.owner,
-        )
+    if _is_held(row, now) and not (locked and _is_gone(row.owner, purging)):
+        raise _busy(row)
     connection.execute(
         update(leases)
         .where(leases.c.policy == policy)
@@ -160,11 +188,38 @@ def _take(
     return row.token + 1, row.position
 
 
+def _is_held(row: Row[Any], now: datetime) -> bool:
+    return row.owner is not None and row.expires_at is not None and row.expires_at > now
+
+
+def _raise_if_busy(connection: Connection, purging: Purging, policy: str) -> None:
+    with purging.reading(connection):
+        row = connection.execute(select(leases).where(leases.c.policy == policy)).first()
+        now = purging.utc_now(connection)
+    if row is not None and _is_held(row, now):
+        raise _busy(row)
+
+
+def _busy(row: Row[Any]) -> PolicyBusy:
+    since, until = f"{row.acquired_at:%Y-%m-%d %H:%M:%S}", f"{row.expires_at:%H:%M:%S}"
+    return PolicyBusy(
+        f"policy {row.policy!r} is being run by {row.owner} since {since} UTC (run {row.run}); its "
+        f"lease ends at {until} UTC unless it goes on",
+        owner=row.owner,
+    )
+
+
 def _is_gone(owner: str, purging: Purging) -> bool:
     """Whether an owner cannot come back, though its lease has not expired."""
     if purging.locks_end_with_connections:
         return True  # we have its lock
     host, _, rest = owner.partition(":")
     pid = rest.partition(":")[0]
-    same_host = host == (platform.node() or "localhost")
-    return same_host and pid.isdigit() and not psutil.pid_exists(int(pid))
+    if host != (platform.node() or "localhost") or not pid.isdigit():
+        return False
+    try:
+        return psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False

@@ -50,8 +50,8 @@ class Window:
         try:
             if found is None:
                 raise ValueError
-            hours = [int(part) for part in found.groups()]
-            window = cls(time(*hours[:2]), time(*hours[2:]), zone)
+            first, second, third, fourth = (int(part) for part in found.groups())
+            window = cls(time(first, second), time(third, fourth), zone)
             ZoneInfo(zone)
         except (ValueError, OSError, KeyError):
             raise RetentionError(

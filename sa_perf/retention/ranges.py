@@ -66,10 +66,12 @@ class WalkSQL:
     Args:
         walk: whose.
         seeking: how the database compares.
+        end: key at which it ends; None: at the walk's own end.
     """
 
-    def __init__(self, walk: Walk, seeking: Seeking) -> None:
+    def __init__(self, walk: Walk, seeking: Seeking, *, end: Key | None = None) -> None:
         self.walk = walk
+        self._end = end
         self._values = [seeking.sort_value(column.type) for column in walk.columns]
 
     def last_of(self, after: Key | None, rows: int) -> tuple[Select[Any], dict[str, Any]]:
@@ -90,7 +92,8 @@ class WalkSQL:
         return stmt.where(*conditions).limit(1).offset(rows - 1), found.parameters
 
     def range(self, after: Key | None, upto: Key | None) -> KeyRange:
-        """The rows above ``after`` and up to ``upto``; None: without that end."""
+        """The rows above ``after`` and up to ``upto``; None: from the start, to the end."""
+        upto = self._end if upto is None else upto
         conditions: list[Condition] = []
         parameters: dict[str, Any] = {}
         names = {}

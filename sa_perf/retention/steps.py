@@ -6,23 +6,28 @@ allow. The planner shows it; the runner carries it out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Delete, Update, delete, not_, or_, update
-from sqlalchemy.orm import configure_mappers as _configure
+from sqlalchemy import ColumnElement, Delete, Update, delete, literal, not_, or_, update
+from sqlalchemy.orm import configure_mappers
 
 from sa_perf.errors import InvalidPolicy
-from sa_perf.retention.children import Child, children_of, in_keys, walk_down
-from sa_perf.retention.cutoff import moment_for, plain_type
+from sa_perf.retention.children import Child, children_of, restricted, walk_down
+from sa_perf.retention.cutoff import written
+from sa_perf.retention.expressions import is_sql
+from sa_perf.retention.keys import among
 from sa_perf.retention.ranges import Walk
-from sa_perf.retention.target import Target, read
+from sa_perf.retention.reading import read
+from sa_perf.retention.target import Target
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect
+
     from sa_perf.dialects.purging import Purging
-    from sa_perf.retention.policy import Declared
+    from sa_perf.retention.rules import Declared
 
 __all__ = ["Step", "read_step"]
 
@@ -67,12 +72,12 @@ class Step:
             upto: of a walk along the key: the last value to go to; None: to the end.
         """
         target = self.target
-        old = target.old(self.cutoff, keeps_zones=self.purging.keeps_zones)
+        old = target.old(self.cutoff, self.purging)
         if name == "time":
             return Walk(
                 name="time",
                 table=target.table,
-                columns=(target.time, *target.key),
+                columns=(target.time, *(one for one in target.key if one is not target.time)),
                 expired=old,
                 within=old,
             )
@@ -84,21 +89,17 @@ class Step:
 
     def matching(self, walk: Walk) -> list[Condition]:
         """What rows must meet that the walk's range does not say, holds by key left out."""
-        found = [walk.expired, *self.target.chosen()]
-        found += [not_(child.any()) for child in self.children if child.how == "restrict"]
-        column = self.target.time_column
-        sound = None if column is None else self.purging.sound_moment(column)
-        if sound is not None and walk.name != "timeless":
-            found.append(sound)
-        policy, columns = self.target.policy, self.target.table.c
-        if policy.soft_delete is not None:
-            found.append(columns[policy.soft_delete].is_(None))
-        if policy.anonymise is not None:
+        target = self.target
+        found = [walk.expired, *target.chosen(self.purging)]
+        found += [not_(condition) for condition in restricted(self.children)]
+        if target.soft_delete is not None:
+            found.append(target.soft_delete.is_(None))
+        constants = {
+            column: value for column, value in target.anonymise.items() if not is_sql(value)
+        }
+        if constants:
             # Rows that have the new values already are done.
-            constants = {
-                name: value for name, value in policy.anonymise.items() if not _is_sql(value)
-            }
-            found.append(or_(*(columns[n].is_distinct_from(v) for n, v in constants.items())))
+            found.append(or_(*(one.is_distinct_from(value) for one, value in constants.items())))
         return found
 
     def not_held(self, held: Held) -> list[Condition]:
@@ -106,9 +107,9 @@ class Step:
         found = []
         own = held.get(self.target.table.fullname)
         if own:
-            found.append(not_(in_keys(self.target.key, own)))
+            found.append(not_(among(self.target.key, own, self.purging.dialect)))
         for child in self.children:
-            condition = _has_held(child, held)
+            condition = _has_held(child, held, self.purging.dialect)
             if condition is not None:
                 found.append(not_(condition))
         return found
@@ -120,19 +121,14 @@ class Step:
 
     def change(self, conditions: Sequence[Condition]) -> Delete | Update:
         """The statement that a batch is about."""
-        policy, table = self.target.policy, self.target.table
-        if policy.anonymise is not None:
-            values = {name: _element(value) for name, value in policy.anonymise.items()}
+        target, table = self.target, self.target.table
+        if target.anonymise:
+            return update(table).where(*conditions).values(dict(target.anonymise))
+        if target.soft_delete is not None:
+            type_ = self.purging.stored_type(target.soft_delete.type)
+            moment = written(type_, self.now, target.policy, self.purging)
+            values = {target.soft_delete: literal(moment, type_)}
             return update(table).where(*conditions).values(values)
-        if policy.soft_delete is not None:
-            column = table.c[policy.soft_delete]
-            moment = moment_for(
-                plain_type(column.type),
-                self.now,
-                policy,
-                keeps_zones=self.purging.keeps_zones,
-            )
-            return update(table).where(*conditions).values({column: moment})
         return delete(table).where(*conditions)
 
 
@@ -150,44 +146,53 @@ def read_step(
     Raises:
         InvalidPolicy: it does not fit its table, or not this database.
     """
-    _configure()
-    target = read(declared)
-    children = children_of(declared.name, declared.policy, declared.table, cascades=cascades)
-    policy = declared.policy
-    if policy.keep_last is not None and not purging.reads_own_table:
-        raise InvalidPolicy(
-            (
-                f"policy {declared.name!r}: keep_last needs a subquery on the table that is "
-                "changed, which this database does not allow; choose rows by where= instead",
-            )
-        )
+    configure_mappers()
+    faults: list[str] = []
+    target: Target | None = None
+    children: tuple[Child, ...] = ()
+    try:
+        target = read(declared)
+    except InvalidPolicy as error:
+        faults += error.problems
+    try:
+        children = children_of(declared.name, declared.policy, declared.table, cascades=cascades)
+    except InvalidPolicy as error:
+        faults += error.problems
+    faults += _not_here(declared, children, purging)
+    if faults or target is None:
+        raise InvalidPolicy(tuple(faults))
     return Step(
         target=target,
-        cutoff=now - policy.age,
+        cutoff=now - declared.policy.age,
         now=now,
         children=children,
         purging=purging,
     )
 
 
-def _has_held(child: Child, held: Held) -> Condition | None:
+def _not_here(declared: Declared, children: Sequence[Child], purging: Purging) -> Iterator[str]:
+    """What this database does not allow."""
+    if purging.reads_own_table:
+        return
+    circle = any(child.rows is not child.table for child in walk_down(children))
+    for given, words in ((declared.policy.keep_last, "keep_last"), (circle, "a circle of tables")):
+        if given:
+            yield (
+                f"policy {declared.name!r}: {words} needs a subquery on the table that is changed, "
+                "which this database does not allow; choose rows by where= instead"
+            )
+
+
+def _has_held(child: Child, held: Held, dialect: Dialect) -> Condition | None:
     """Whether a row has a child that is held, or that has one."""
     conditions = []
     own = held.get(child.table.fullname)
     if own and child.key:
-        conditions.append(in_keys(child.key, own))
+        conditions.append(among(child.named(child.key), own, dialect))
     for deeper in child.children:
-        condition = _has_held(deeper, held)
+        condition = _has_held(deeper, held, dialect)
         if condition is not None:
             conditions.append(condition)
     if not conditions or child.how == "restrict":
         return None
     return child.any(or_(*conditions))
-
-
-def _is_sql(value: object) -> bool:
-    return isinstance(value, ColumnElement) or hasattr(value, "__clause_element__")
-
-
-def _element(value: Any) -> Any:  # noqa: ANN401
-    return value.__clause_element__() if hasattr(value, "__clause_element__") else value

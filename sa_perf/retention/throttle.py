@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sa_perf.retention.policy import BatchLimits
+    from sa_perf.retention.rules import BatchLimits
 
 __all__ = ["Throttle"]
 
@@ -47,9 +47,10 @@ class Throttle:
             rows: that it scanned; of the last of a walk there are fewer than asked for.
             seconds: that its transaction took.
         """
+        factor = min(2.0, max(0.5, _MARGIN * self.target_seconds / max(seconds, 1e-6)))
+        # A batch of fewer rows than were asked for says only whether it was too slow.
         if rows >= self.rows or seconds > self.target_seconds:
-            factor = _MARGIN * self.target_seconds / max(seconds, 1e-6)
-            self._resize(min(rows, self.rows) * min(2.0, max(0.5, factor)))
+            self._resize(self._rows * factor)
         return seconds * self.pause_ratio
 
     def failed(self) -> None:
