@@ -25,7 +25,7 @@ from sa_perf.retention.audit import last_rate
 from sa_perf.retention.children import walk_down
 from sa_perf.retention.runner import in_order, policies_of
 from sa_perf.retention.steps import Step, read_step
-from sa_perf.retention.wording import sql_text
+from sa_perf.retention.wording import error_words, sql_text
 from sa_perf.tables import database_label, require_tables
 
 if TYPE_CHECKING:
@@ -231,8 +231,10 @@ class _Planner:
             if not self._exists(declared):
                 return replace(found, error=f"the database has no table {found.table!r}")
             return self._planned(found, step, declared)
-        except (SaPerfError, SQLAlchemyError) as error:
+        except SaPerfError as error:
             return replace(found, error=str(error))
+        except SQLAlchemyError as error:
+            return replace(found, error=error_words(error))
 
     def _exists(self, declared: Declared) -> bool:
         table = declared.table

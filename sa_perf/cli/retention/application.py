@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,9 @@ def load(path: str) -> Any:  # noqa: ANN401  # whatever the application calls it
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
         raise UnreadableInput(f"--app {path!r}: {error}") from error
+    except Exception as error:  # whatever the application does when it is imported
+        where = _line_of(error)
+        raise UnreadableInput(f"--app {path!r}: {type(error).__name__}: {error}{where}") from error
     try:
         for part in name.split("."):
             found = getattr(found, part)
@@ -92,6 +96,12 @@ def tell(command: str, output: Output, content: Mapping[str, JSONValue], *shown:
         write(json.dumps({**head, **content}, indent=2, allow_nan=False) + "\n")
     else:
         output.print(*shown)
+
+
+def _line_of(error: BaseException) -> str:
+    """The line that an error comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 @contextmanager

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["hold", "holds", "release"]
 
-_by_option = click.option("--by", help="Who wants it, for the audit.")
+_by_option = click.option("--by", metavar="NAME", help="Who wants it, for the audit.")
 
 
 @click.command()
 @click.argument("table")
 @click.argument("key", nargs=-1, required=True)
-@click.option("--reason", required=True, help="Why; kept for the audit.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; kept for the audit.")
 @_by_option
 @on_models
 def hold(
@@ -37,9 +37,11 @@ def hold(
 ) -> None:
     """Hold the row of TABLE with primary key KEY until the hold is released.
 
-    A key of several columns is given as several words, in the order of the primary key.
+    No run deletes, archives, anonymises or soft-deletes it, nor the rows that it refers to. A key
+    of several columns is given as several words, in the order of the primary key; before a key that
+    begins with "-" write "--".
     """
-    from sa_perf.cli.terminal.retention import hold_parts
+    from sa_perf.cli.terminal.retention_records import hold_parts
     from sa_perf.json_values import encoded
     from sa_perf.retention.holds import place
 
@@ -48,12 +50,12 @@ def hold(
 
 
 @click.command()
-@click.option("--table", help="Only rows of this table.")
+@click.option("--table", metavar="NAME", help="Only rows of this table.")
 @click.option("--released", is_flag=True, help="Those that are released too.")
 @on_database
 def holds(engine: Engine, output: Output, *, table: str | None, released: bool) -> None:
     """List the rows that are held."""
-    from sa_perf.cli.terminal.retention import hold_parts
+    from sa_perf.cli.terminal.retention_records import hold_parts
     from sa_perf.json_values import encoded
     from sa_perf.retention.holds import list_holds
 

@@ -21,7 +21,7 @@ __all__ = ["history", "status"]
 @on_database
 def status(engine: Engine, output: Output) -> None:
     """Show who runs which policy, and how each ended last."""
-    from sa_perf.cli.terminal.retention import status_parts
+    from sa_perf.cli.terminal.retention_records import status_parts
     from sa_perf.json_values import encoded
     from sa_perf.retention.audit import history as recorded
     from sa_perf.retention.audit import status as leases
@@ -35,20 +35,24 @@ def status(engine: Engine, output: Output) -> None:
 
 
 @click.command()
-@click.option("--policy", help="Only of this policy.")
+@click.option("--policy", metavar="NAME", help="Only of this policy.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most."
 )
-@click.option("--batches", "run_id", type=int, metavar="ID", help="Show the batches of this one.")
+@click.option(
+    "--batches", "run_id", type=int, metavar="ID", help="The batches of the row with this id."
+)
 @on_database
 def history(
     engine: Engine, output: Output, *, policy: str | None, limit: int, run_id: int | None
 ) -> None:
-    """Show what runs did, newest first."""
-    from sa_perf.cli.terminal.retention import batch_parts, history_parts
+    """Show what runs did, newest first: one row for each policy of a run."""
+    from sa_perf.cli.terminal.retention_records import batch_parts, history_parts
     from sa_perf.json_values import encoded
     from sa_perf.retention import audit
 
+    if run_id is not None and policy is not None:
+        raise click.UsageError("--batches ID says which run; leave --policy out")
     if run_id is not None:
         batches = audit.batches_of(engine, run_id)
         if not batches:

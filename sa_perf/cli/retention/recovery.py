@@ -7,22 +7,32 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sa_perf.cli.retention.application import on_database, on_models, tell
-from sa_perf.errors import RetentionError
+from sa_perf.errors import RetentionError, SaPerfError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Table
 
     from sa_perf.cli.output import Output
     from sa_perf.retention.policy import Declared
 
 __all__ = ["restore", "vacuum"]
 
+#: What errors call an argument -> what it is called here.
+_OPTIONS = {
+    'on_conflict="skip"': "--skip-existing",
+    "reclaim(..., how='vacuum', make_incremental=True)": "--how vacuum --make-incremental",
+    "make_incremental": "--make-incremental",
+    "blocking=True": "--blocking",
+}
+
 
 @click.command()
 @click.option("--run", "run_id", metavar="ID", help="Rows that this run archived.")
-@click.option("--policy", help="Rows of this policy; with --run: only of it.")
+@click.option(
+    "--policy", metavar="NAME", help="Rows of this policy, of all its runs; with --run: of that."
+)
 @click.option("--skip-existing", is_flag=True, help="Leave rows that are there as they are.")
 @on_models
 def restore(
@@ -36,35 +46,39 @@ def restore(
 ) -> None:
     """Put archived rows back into their tables.
 
-    Every file is summed and counted before the first row is put in.
+    Every file is summed and counted before the first row is put in. The rows have still expired:
+    unless they are held, or the policy is changed, the next run takes them again.
     """
     from sa_perf.retention.archive import restore as put_back
-    from sa_perf.retention.runner import policies_of
 
     if run_id is None and policy is None:
-        raise click.UsageError("which rows? Give --run ID (see: sa-perf retention history)")
-    metadata = getattr(models, "metadata", models)
-    archives = _archives(engine, policies_of(models), run_id, policy)
+        raise click.UsageError(
+            "which rows? Give --run ID, or --policy NAME (see: sa-perf retention history)"
+        )
     total: dict[str, int] = {}
     skipped = 0
-    for name, archive in archives.items():
-        result = put_back(
-            engine,
-            archive=archive,
-            metadata=metadata,
-            run=run_id,
-            policy=name,
-            on_conflict="skip" if skip_existing else "error",
-        )
+    for name, archive in _archives(engine, models, run_id, policy).items():
+        try:
+            result = put_back(
+                engine,
+                archive=archive,
+                metadata=getattr(models, "metadata", models),
+                run=run_id,
+                policy=name,
+                on_conflict="skip" if skip_existing else "error",
+            )
+        except SaPerfError as error:
+            raise RetentionError(_in_options(str(error))) from error
         skipped += result.skipped
         for table, rows in result.tables.items():
             total[table] = total.get(table, 0) + rows
-    tables = ", ".join(f"{rows:,} into {table}" for table, rows in total.items()) or "none"
+    put = ", ".join(f"{rows:,} into {table}" for table, rows in total.items() if rows) or "none"
+    there = f"; {skipped:,} were there already" if skipped else ""
     tell(
         "restore",
         output,
         {"tables": {**total}, "rows": sum(total.values()), "skipped": skipped},
-        f"rows put back: {tables}; {skipped:,} were there already",
+        f"rows put back: {put}{there}",
     )
 
 
@@ -79,6 +93,11 @@ def restore(
 )
 @click.option("--yes", is_flag=True, help="Do it; without, only say what it would cost.")
 @click.option("--blocking", is_flag=True, help="Allow a way that nobody can read or write beside.")
+@click.option(
+    "--make-incremental",
+    is_flag=True,
+    help="Of a database that is one file: have this vacuum fit it for --how incremental.",
+)
 @on_database
 def vacuum(
     engine: Engine,
@@ -88,45 +107,87 @@ def vacuum(
     how: Any,  # noqa: ANN401  # one of the words above
     yes: bool,
     blocking: bool,
+    make_incremental: bool,
 ) -> None:
-    """Give the space of deleted rows back: of TABLES, or of all."""
-    from sqlalchemy import MetaData, Table
+    """Give the space of deleted rows back: of TABLES, or of all.
 
-    from sa_perf.cli.terminal.retention import estimate_parts, space_parts
+    Without --yes it says what that would cost: time, disk for the meantime, who waits. A database
+    that is one file is always taken as a whole. Refused where the disk has no room.
+    """
+    from sa_perf.cli.terminal.retention_space import estimate_parts, space_parts
     from sa_perf.json_values import encoded
     from sa_perf.retention import space
 
-    meant = [Table(name, MetaData()) for name in tables] or None
-    if not yes:
-        found = space.estimate(engine, meant, how=how, blocking=blocking)
-        content = {"estimates": [encoded(one) for one in found]}
-        tell("vacuum", output, content, *estimate_parts(found))
-        return
-    done = space.reclaim(engine, meant, how=how, blocking=blocking)
+    meant = [_table(engine, name) for name in tables] or None
+    try:
+        if not yes:
+            found = space.estimate(
+                engine, meant, how=how, blocking=blocking, make_incremental=make_incremental
+            )
+            content = {"estimates": [encoded(one) for one in found]}
+            tell("vacuum", output, content, *estimate_parts(found, in_options=_in_options))
+            return
+        done = space.reclaim(
+            engine, meant, how=how, blocking=blocking, make_incremental=make_incremental
+        )
+    except SaPerfError as error:
+        raise RetentionError(_in_options(str(error))) from error
     tell("vacuum", output, {"results": [encoded(one) for one in done]}, *space_parts(done))
+
+
+def _in_options(text: str) -> str:
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
+
+
+def _table(engine: Engine, name: str) -> Table:
+    """A table by its name, with a schema before it or without."""
+    from sqlalchemy import MetaData, Table, inspect
+
+    schema, _, own = name.rpartition(".")
+    if not inspect(engine).has_table(own, schema=schema or None):
+        raise RetentionError(f"the database has no table {name!r}")
+    return Table(own, MetaData(), schema=schema or None)
 
 
 def _archives(
     engine: Engine,
-    declared: Sequence[Declared],
+    models: Any,  # noqa: ANN401
     run_id: str | None,
     policy: str | None,
 ) -> dict[str, Any]:
-    """The archives of the policies whose rows are wanted, by policy."""
-    from sa_perf.retention.audit import history
+    """The archives of the policies whose rows are wanted: those of parents first."""
+    from sa_perf.retention.runner import in_order, policies_of
 
-    names = {one.name: one.policy.archive for one in declared}
-    wanted = {policy} if policy is not None else set()
-    if policy is None:
-        runs = [one for one in history(engine, limit=100_000) if one.run == run_id]
-        if not runs:
-            raise RetentionError(f"the audit has no run {run_id!r}; see: sa-perf retention history")
-        wanted = {one.policy for one in runs if one.rows_archived}
-    found = {}
-    for name in sorted(wanted):
-        if names.get(name) is None:
-            raise RetentionError(f"policy {name!r} has no archive in the application")
-        found[name] = names[name]
+    declared = policies_of(models, None if policy is None else [policy])
+    wanted = {policy} if policy is not None else set(_archived_by(engine, str(run_id)))
+    known = {one.name: one for one in declared}
+    lost = sorted(name for name in wanted if name not in known or not known[name].policy.archive)
+    if lost:
+        raise RetentionError(f"policy {', '.join(lost)} has no archive in the application")
+    ordered: Sequence[Declared] = in_order([known[name] for name in wanted])
+    return {one.name: one.policy.archive for one in reversed(ordered)}
+
+
+def _archived_by(engine: Engine, run_id: str) -> Iterator[str]:
+    """Policies of a run that archived rows, also where it did not come to its end."""
+    from sqlalchemy import exists, select
+
+    from sa_perf.dialects.purging import purging_of
+    from sa_perf.retention.tables import batches, runs
+    from sa_perf.tables import require_tables
+
+    archived = exists().where(batches.c.run_id == runs.c.id, batches.c.rows_archived > 0)
+    purging = purging_of(engine)
+    with purging.connection(engine) as connection:
+        require_tables(connection)
+        with purging.reading(connection):
+            found = connection.execute(
+                select(runs.c.policy, archived).where(runs.c.run == run_id)
+            ).all()
     if not found:
+        raise RetentionError(f"the audit has no run {run_id!r}; see: sa-perf retention history")
+    if not any(some for _, some in found):
         raise RetentionError(f"run {run_id!r} archived nothing")
-    return found
+    yield from (name for name, some in found if some)

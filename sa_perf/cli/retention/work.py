@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from types import FrameType
@@ -20,18 +22,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from sa_perf.cli.output import Output
-    from sa_perf.retention.limits import Wait
-    from sa_perf.retention.results import Progress
+    from sa_perf.retention.limits import Wait, Window
+    from sa_perf.retention.results import Hooks, Progress
 
 __all__ = ["plan", "run"]
 
 _policy_option = click.option(
-    "--policy", "policies", multiple=True, help="Only this policy; may be repeated."
+    "--policy",
+    "policies",
+    metavar="NAME",
+    multiple=True,
+    help="Only this policy; may be repeated.",
 )
 _at_option = click.option(
     "--at",
     metavar="MOMENT",
-    help="Count ages up to this moment instead of now, e.g. 2026-11-24T02:00+00:00.",
+    help="Count ages up to this moment instead of now, with its zone: 2026-11-24T02:00+00:00.",
 )
 
 
@@ -51,7 +57,9 @@ def plan(
 ) -> None:
     """Show what a run would do now; touches nothing.
 
-    Exits with 1 if a policy cannot be run.
+    Each policy with its rows, size, statement, the index that serves it and what to mend first. A
+    "~" stands before an estimate, a ">" where counting was ended. Exits with 1 if a policy cannot
+    be run.
     """
     from sa_perf.retention.planner import plan as planned
 
@@ -73,10 +81,12 @@ def plan(
 @click.option(
     "--window",
     metavar="HH:MM-HH:MM",
-    help="Work within these hours only; outside of them the run ends.",
+    help="Work within these hours only, over midnight too; outside of them the run ends.",
 )
 @click.option(
-    "--window-zone", default="UTC", show_default=True, metavar="ZONE", help="Zone of --window."
+    "--window-zone",
+    metavar="ZONE",
+    help="IANA name of the zone of --window, e.g. Europe/Prague. Default: UTC.",
 )
 @click.option(
     "--max-seconds",
@@ -95,7 +105,7 @@ def plan(
     metavar="SECONDS",
     help="Wait while a replica is further behind.",
 )
-@click.option("--actor", help="Who runs it, for the audit; default: the user.")
+@click.option("--actor", metavar="NAME", help="Who runs it, for the audit. Default: the user.")
 @on_models
 def run(
     engine: Engine,
@@ -106,7 +116,7 @@ def run(
     at: str | None,
     max_rows: int | None,
     window: str | None,
-    window_zone: str,
+    window_zone: str | None,
     max_seconds: float | None,
     max_load: float | None,
     max_lag: float | None,
@@ -117,21 +127,28 @@ def run(
     SIGINT and SIGTERM let the batch under way finish; a second one rolls it back. Exits with 1 if
     a policy failed or is being run by somebody else, with 128 and the signal's number if stopped.
     """
-    from sa_perf.retention.limits import Window
     from sa_perf.retention.runner import run as carry_out
 
-    with _stopped_by_signals() as stopping, _shown(output) as progress:
+    if window_zone is not None and window is None:
+        raise click.UsageError("--window-zone is the zone of --window, which is not given")
+    moment = _moment(at)
+    with (
+        _stopped_by_signals() as stopping,
+        _logged(),
+        _shown(output, engine, models, policies, moment) as (progress, hooks),
+    ):
         result = carry_out(
             engine,
             models,
             policies=policies or None,
-            at=_moment(at),
+            at=moment,
             max_rows=max_rows,
             deadline=_in(max_seconds),
-            window=None if window is None else Window.parse(window, window_zone),
+            window=_window(window, window_zone),
             stop=stopping.event,
             waits=_waits(engine, max_load, max_lag),
             progress=progress,
+            hooks=hooks,
             actor=actor,
         )
     from sa_perf.cli.terminal.retention import run_parts
@@ -156,6 +173,12 @@ def _moment(text: str | None) -> datetime | None:
             param_hint="'--at'",
         )
     return moment
+
+
+def _window(text: str | None, zone: str | None) -> Window | None:
+    from sa_perf.retention.limits import Window
+
+    return None if text is None else Window.parse(text, zone or "UTC")
 
 
 def _in(seconds: float | None) -> datetime | None:
@@ -199,15 +222,45 @@ def _stopped_by_signals() -> Iterator[_Stopping]:
             signal.signal(one, handler)
 
 
+class _OneLine(logging.Formatter):
+    """A log record without its traceback: the run's result says what happened."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401  # logging's own
+        """Nothing."""
+        return ""
+
+
 @contextmanager
-def _shown(output: Output) -> Iterator[Callable[[Progress], None]]:
+def _logged() -> Iterator[None]:
+    """Show warnings of the run on standard error, a line each."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("sa_perf.retention")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _shown(
+    output: Output,
+    engine: Engine,
+    models: Any,  # noqa: ANN401
+    policies: Sequence[str],
+    at: datetime | None,
+) -> Iterator[tuple[Callable[[Progress], None], Hooks]]:
     """Progress as bars on standard error, where somebody looks at it."""
-    import sys
+    from sa_perf.retention.results import Hooks
 
     if output.as_json or not sys.stderr.isatty():
-        yield lambda progress: None
+        yield (lambda progress: None), Hooks()
         return
     from sa_perf.cli.terminal.retention import ProgressBars
+    from sa_perf.retention.planner import plan as planned
 
-    with ProgressBars() as bars:
-        yield bars.show
+    expected = planned(engine, models, policies=policies or None, at=at).policies
+    with ProgressBars({one.policy: one.rows for one in expected}) as bars:
+        yield bars.show, Hooks(after_policy=lambda done: bars.ended(done.policy, done.rows_changed))

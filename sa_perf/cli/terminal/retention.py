@@ -1,34 +1,48 @@
-"""Plans, runs, audit and holds of retention, for a person at a terminal."""
+"""Retention's plans, runs and progress, for a person at a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from sa_perf.cli.terminal.tables import Statement, bare_table, note, section
+from sa_perf.cli.terminal.fitting import Column, FittingTable
+from sa_perf.cli.terminal.tables import Statement, note, section
+from sa_perf.cli.wording.plain_text import one_line
 from sa_perf.cli.wording.units import count, duration, moment
 
 if TYPE_CHECKING:
-    from sa_perf.retention.audit import BatchRecord, LeaseRecord, RunRecord
-    from sa_perf.retention.holds import Hold
     from sa_perf.retention.planner import PolicyPlan, RetentionPlan
     from sa_perf.retention.results import Progress as Step
     from sa_perf.retention.results import RetentionRun
-    from sa_perf.retention.space import SpaceEstimate, SpaceResult
 
-__all__ = [
-    "ProgressBars", "batch_parts", "estimate_parts", "history_parts", "hold_parts", "plan_parts",
-    "run_parts", "space_parts", "status_parts",
-]  # fmt: skip
+__all__ = ["ProgressBars", "outcome", "plan_parts", "run_parts", "size"]
 
 _MEGABYTE = 1_000_000
 _OUTCOMES = {"done": "green", "failed": "bold red", "busy": "yellow", "running": "cyan"}
+_PLAN = (
+    Column("Policy", text=True, room=24),
+    Column("Action", 2, text=True),
+    Column("Before (UTC)", 1, text=True),
+    Column("Rows"),
+    Column("Size", 3),
+    Column("Takes about", 4),
+)
+_RUN = (
+    Column("Policy", text=True, room=24),
+    Column("Outcome", text=True),
+    Column("Rows"),
+    Column("Children", 4),
+    Column("Archived", 2),
+    Column("Refused", 5),
+    Column("Batches", 3),
+    Column("Longest", 6),
+    Column("Time", 1),
+)
 
 
 def plan_parts(plan: RetentionPlan) -> Iterator[RenderableType]:
@@ -37,196 +51,73 @@ def plan_parts(plan: RetentionPlan) -> Iterator[RenderableType]:
     if not plan.policies:
         yield note("no policies are declared: put @retain(RetentionPolicy(...)) on a model")
         return
-    table = bare_table(
-        "Policy", "Action", "Before", "Rows", "Size", "Way", "About",
-        left=("Policy", "Action", "Before", "Way"),
-    )  # fmt: skip
+    yield FittingTable(
+        _PLAN,
+        [
+            (
+                one.policy,
+                one.action,
+                f"{one.cutoff:%Y-%m-%d %H:%M}",
+                Text("cannot be run", "bold red") if one.error is not None else _rows(one),
+                "" if one.bytes is None else size(one.bytes),
+                "" if one.seconds is None else duration(one.seconds),
+            )
+            for one in plan.policies
+        ],
+    )
+    shared = _shared_warnings(plan.policies)
+    for warning in shared:
+        yield Text(one_line(warning), "yellow")
     for one in plan.policies:
-        table.add_row(
-            one.policy,
-            one.action,
-            f"{one.cutoff:%Y-%m-%d %H:%M}",
-            _rows(one),
-            "" if one.bytes is None else _size(one.bytes),
-            "cannot be run" if one.error is not None else ", ".join(one.walks),
-            "" if one.seconds is None else duration(one.seconds),
-        )
-    yield table
-    for one in plan.policies:
-        yield from _about(one)
+        yield from _about(one, shared)
 
 
 def run_parts(run: RetentionRun) -> Iterator[RenderableType]:
     """What a run did, a row a policy."""
     yield section(f"Run {run.id}: {count(run.rows_changed)} rows in {duration(run.seconds)}")
-    table = bare_table(
-        "Policy", "Outcome", "Rows", "Children", "Archived", "Refused", "Batches", "Longest",
-        "Time", left=("Policy", "Outcome"),
-    )  # fmt: skip
-    for one in run.policies:
-        table.add_row(
-            one.policy,
-            _outcome(one.outcome),
-            count(one.rows_changed),
-            count(one.children_changed),
-            count(one.rows_archived),
-            count(one.rows_refused),
-            count(one.batches),
-            duration(one.longest_batch_seconds),
-            duration(one.seconds),
-        )
-    yield table
+    if not run.policies:
+        yield note("no policies are declared: put @retain(RetentionPolicy(...)) on a model")
+        return
+    yield FittingTable(
+        _RUN,
+        [
+            (
+                one.policy,
+                outcome(one.outcome),
+                count(one.rows_changed),
+                count(one.children_changed),
+                count(one.rows_archived),
+                count(one.rows_refused),
+                count(one.batches),
+                duration(one.longest_batch_seconds),
+                duration(one.seconds),
+            )
+            for one in run.policies
+        ],
+    )
     for one in run.policies:
         if one.reason is not None:
             yield note(f"{one.policy}: {one.reason}")
 
 
-def history_parts(runs: Sequence[RunRecord]) -> Iterator[RenderableType]:
-    """Runs of the audit, newest first."""
-    if not runs:
-        yield note("no policy has been run yet")
-        return
-    table = bare_table(
-        "Id", "Run", "Policy", "Began", "Took", "Outcome", "Rows", "Archived", "Host",
-        left=("Run", "Policy", "Began", "Outcome", "Host"),
-    )  # fmt: skip
-    for one in runs:
-        table.add_row(
-            str(one.id),
-            one.run,
-            one.policy,
-            moment(one.started_at),
-            _took(one.started_at, one.finished_at),
-            _outcome(one.outcome),
-            count(one.rows_changed),
-            count(one.rows_archived),
-            f"{one.host}:{one.pid}",
-        )
-    yield table
-    for one in runs:
-        if one.error is not None:
-            yield note(f"{one.id} {one.policy}: {one.error}")
-
-
-def batch_parts(batches: Sequence[BatchRecord]) -> Iterator[RenderableType]:
-    """Batches of one policy's run."""
-    table = bare_table(
-        "No", "Table", "Up to", "Scanned", "Changed", "Archived", "Took", "File",
-        left=("Table", "Up to", "File"),
-    )  # fmt: skip
-    for one in batches:
-        table.add_row(
-            str(one.number),
-            one.table_name,
-            one.upto_key or "the end",
-            count(one.rows_scanned),
-            count(one.rows_changed),
-            count(one.rows_archived),
-            duration(one.seconds),
-            one.archive_file or "",
-        )
-    yield table
-
-
-def status_parts(
-    leases: Sequence[LeaseRecord], last: Mapping[str, RunRecord | None]
-) -> Iterator[RenderableType]:
-    """Who runs what, and how each policy ended last."""
-    if not leases:
-        yield note("no policy has been run yet")
-        return
-    table = bare_table(
-        "Policy", "Now", "Last began", "Outcome", "Rows",
-        left=("Policy", "Now", "Last began", "Outcome"),
-    )  # fmt: skip
-    for one in leases:
-        run = last.get(one.policy)
-        now = "" if one.owner is None else f"run by {one.owner} until {_clock(one.expires_at)}"
-        if not now and one.position is not None:
-            now = "unfinished; the next run goes on"
-        table.add_row(
-            one.policy,
-            now or "idle",
-            "" if run is None else moment(run.started_at),
-            "" if run is None else _outcome(run.outcome),
-            "" if run is None else count(run.rows_changed),
-        )
-    yield table
-
-
-def hold_parts(holds: Sequence[Hold]) -> Iterator[RenderableType]:
-    """Rows that are held."""
-    if not holds:
-        yield note("no row is held")
-        return
-    table = bare_table(
-        "Id", "Table", "Key", "Reason", "Placed", "By", "Released",
-        left=("Table", "Key", "Reason", "Placed", "By", "Released"),
-    )  # fmt: skip
-    for one in holds:
-        table.add_row(
-            str(one.id),
-            one.table_name,
-            ", ".join(map(str, one.key)),
-            one.reason,
-            moment(one.placed_at),
-            one.placed_by or "",
-            "" if one.released_at is None else moment(one.released_at),
-        )
-    yield table
-
-
-def estimate_parts(estimates: Sequence[SpaceEstimate]) -> Iterator[RenderableType]:
-    """What giving space back would cost."""
-    table = bare_table(
-        "What", "Way", "Size", "Free inside", "Needs", "Idle", "Loaded", left=("What", "Way")
-    )
-    for one in estimates:
-        table.add_row(
-            one.subject,
-            one.how,
-            _size(one.bytes_before),
-            _size(one.reclaimable_bytes),
-            _size(one.temporary_bytes),
-            duration(one.seconds),
-            duration(one.loaded_seconds),
-        )
-    yield table
-    for one in estimates:
-        yield note(f"{one.subject}: {one.blocks}")
-        for refusal in one.refusals:
-            yield Text(f"{one.subject}: {refusal}", "yellow")
-    yield note("nothing was done; with --yes it is")
-
-
-def space_parts(results: Sequence[SpaceResult]) -> Iterator[RenderableType]:
-    """What was given back."""
-    table = bare_table("What", "Way", "Before", "After", "Freed", "Took", left=("What", "Way"))
-    for one in results:
-        table.add_row(
-            one.subject,
-            one.how,
-            _size(one.bytes_before),
-            _size(one.bytes_after),
-            _size(one.freed_bytes),
-            duration(one.seconds),
-        )
-    yield table
-    for one in results:
-        for text in one.notes:
-            yield note(f"{one.subject}: {text}")
-
-
 class ProgressBars:
-    """A bar for each policy that is being run, on standard error."""
+    """A bar for each policy that is being run, on standard error.
 
-    def __init__(self) -> None:
+    Args:
+        expected: rows that will be changed, by policy; of others a bar shows that it moves.
+        console: where to; None: standard error.
+    """
+
+    def __init__(
+        self, expected: Mapping[str, int | None], *, console: Console | None = None
+    ) -> None:
+        self._expected = expected
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[rows]} rows, {task.fields[batch]}"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=console or Console(stderr=True),
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -244,52 +135,66 @@ class ProgressBars:
 
     def show(self, step: Step) -> None:
         """Move a policy's bar."""
+        expected = step.rows_expected
+        if expected is None:
+            expected = self._expected.get(step.policy)
         if step.policy not in self._tasks:
             self._tasks[step.policy] = self._progress.add_task(
-                step.policy, total=step.rows_expected, rows="0", batch=""
+                one_line(step.policy), total=expected, state=""
             )
-        batch = f"{count(step.batch_rows)} a batch of {duration(step.batch_seconds)}"
+        state = f"{count(step.rows_changed)} rows"
+        if step.waiting is not None:
+            state += f", waiting: {one_line(step.waiting)}"
+        else:
+            state += f", a batch {duration(step.batch_seconds)}"
+        total = expected if expected is None else max(expected, step.rows_changed)
         self._progress.update(
-            self._tasks[step.policy],
-            completed=step.rows_changed,
-            total=step.rows_expected,
-            rows=count(step.rows_changed),
-            batch=batch if step.waiting is None else f"waiting: {step.waiting}",
+            self._tasks[step.policy], completed=step.rows_changed, total=total, state=state
         )
 
+    def ended(self, policy: str, rows: int) -> None:
+        """Fill a policy's bar: an estimate of its rows may have been too high."""
+        if policy in self._tasks:
+            self._progress.update(self._tasks[policy], completed=rows, total=rows)
 
-def _about(one: PolicyPlan) -> Iterator[RenderableType]:
+
+def outcome(word: str) -> Text:
+    """An outcome in its colour."""
+    return Text(one_line(word), _OUTCOMES.get(word, ""))
+
+
+def size(number: int) -> str:
+    """Bytes as megabytes."""
+    return f"{number / _MEGABYTE:,.1f} MB"
+
+
+def _shared_warnings(policies: Sequence[PolicyPlan]) -> list[str]:
+    """Warnings of all policies that can be run, to be said once."""
+    able = [one.warnings for one in policies if one.error is None]
+    if len(able) < 2:
+        return []
+    return [warning for warning in able[0] if all(warning in others for others in able)]
+
+
+def _about(one: PolicyPlan, shared: Sequence[str]) -> Iterator[RenderableType]:
     yield Text("")
-    yield Text(f"{one.policy}: {one.action} rows of {one.table}", "bold")
+    yield Text(one_line(f"{one.policy}: {one.action} rows of {one.table}"), "bold")
     if one.error is not None:
-        yield Text(f"cannot be run: {one.error}", "bold red")
+        yield Text(one_line(f"cannot be run: {one.error}"), "bold red")
         return
     yield Statement(one.statement, lines=4)
+    by = "" if one.index is None else f", by index {one.index}"
+    yield note(f"way through the table: {', then '.join(one.walks)}{by}")
     if one.archive is not None:
         yield note(f"archive: {one.archive}")
     for child in one.children:
         yield note(f"{child.table}({', '.join(child.columns)}) refers to it: {child.how}")
     for warning in one.warnings:
-        yield Text(warning, "yellow")
+        if warning not in shared:
+            yield Text(one_line(warning), "yellow")
 
 
 def _rows(one: PolicyPlan) -> str:
     if one.rows is None:
         return "?"
     return {"exact": "", "estimated": "~", "at least": ">"}[one.rows_kind] + count(one.rows)
-
-
-def _outcome(word: str) -> Any:  # noqa: ANN401  # a cell
-    return Text(word, _OUTCOMES.get(word, ""))
-
-
-def _size(number: int) -> str:
-    return f"{number / _MEGABYTE:,.1f} MB"
-
-
-def _took(began: datetime, ended: datetime | None) -> str:
-    return "" if ended is None else duration((ended - began).total_seconds())
-
-
-def _clock(when: datetime | None) -> str:
-    return "?" if when is None else f"{when:%H:%M:%S} UTC"
