@@ -1,4 +1,4 @@
-"""Give the space of deleted rows back: cost beforehand, bytes freed after.
+"""Give the space of deleted rows back: cost beforehand, bytes after.
 
 Nothing here runs by itself. Each way locks something or writes tables anew, so `estimate` says
 what it would cost and `reclaim` refuses where it would not fit or free nothing. Both, and

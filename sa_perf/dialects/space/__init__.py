@@ -1,4 +1,4 @@
-"""What each database needs said to give disk space back, and what that costs."""
+"""What each database needs said to give disk space back."""
 
 from __future__ import annotations
 

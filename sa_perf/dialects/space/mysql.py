@@ -1,4 +1,4 @@
-"""Space of MySQL's and MariaDB's tables: OPTIMIZE TABLE, which writes InnoDB's tables anew."""
+"""Space of MySQL's and MariaDB's tables: OPTIMIZE TABLE."""
 
 from __future__ import annotations
 

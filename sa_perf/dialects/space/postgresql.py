@@ -1,4 +1,4 @@
-"""Space of PostgreSQL's tables: VACUUM (ANALYZE), and FULL where that may block."""
+"""Space of PostgreSQL's tables: VACUUM (ANALYZE), and FULL."""
 
 from __future__ import annotations
 

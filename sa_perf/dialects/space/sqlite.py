@@ -1,4 +1,4 @@
-"""Space of an SQLite file: VACUUM, and incremental_vacuum in small steps.
+"""Space of an SQLite file: VACUUM, and incremental_vacuum in steps.
 
 Numbers are measured on SQLite 3.40 in WAL mode: 94-105 MB to free of a file of 200 MB.
 """
