@@ -87,9 +87,8 @@ def stored_version(connection: Connection) -> str | None:
         return _read(connection)
     except DBAPIError:
         connection.rollback()
-        if inspect(connection).has_table(VERSION_TABLE):
-            raise
-        return None
+        # Again where it is there: made a moment ago, or there was another reason, which shows now.
+        return _read(connection) if inspect(connection).has_table(VERSION_TABLE) else None
     finally:
         connection.rollback()
 

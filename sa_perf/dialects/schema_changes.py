@@ -29,16 +29,13 @@ def schema_change(connection: Connection) -> Iterator[None]:
     Raises:
         MigrationError: another process has been changing them for a minute.
     """
-    with nullcontext() if connection.in_transaction() else connection.begin():
+    own = not connection.in_transaction()
+    with _named_lock(connection), connection.begin() if own else nullcontext():
         if connection.dialect.name == "sqlite":
             _begin(connection)
         elif connection.dialect.name == "postgresql":
             # Ends with the transaction, also through a pooler that changes sessions.
             _run(connection, "SELECT pg_advisory_xact_lock(hashtext('sa_perf_schema'))")
-        elif connection.dialect.name in ("mysql", "mariadb"):
-            with _named_lock(connection):
-                yield
-            return
         yield
 
 
@@ -56,14 +53,25 @@ def _begin(connection: Connection) -> None:
 
 @contextmanager
 def _named_lock(connection: Connection) -> Iterator[None]:
-    """The server's locks are one for all its databases, so the name has the database in it."""
+    """MySQL's and MariaDB's lock, which goes with the session: given back after the commit.
+
+    It is one for all databases of the server, so its name has the database in it.
+    """
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        yield
+        return
+    own = not connection.in_transaction()
     name = "concat('sa_perf_schema_', md5(database()))"
     if not _run(connection, f"SELECT GET_LOCK({name}, {_WAIT_SECONDS})"):
         raise MigrationError("another process is changing sa_perf's tables; try again later")
+    if own:
+        connection.rollback()
     try:
         yield
     finally:
         _run(connection, f"SELECT RELEASE_LOCK({name})")
+        if own:
+            connection.rollback()
 
 
 def _run(connection: Connection, statement: str) -> object:
