@@ -1,7 +1,8 @@
 """``sa-perf retention``: plan, run and look at retention policies.
 
 `application` finds the models and their database; `work` plans and runs; `records` shows what runs
-did; `holds` holds rows; `recovery` brings rows and space back.
+did; `holds` holds rows; `recovery` brings rows and space back;
+`partitions` sees to time partitions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import click
 
 from sa_perf.cli.retention.holds import hold, holds, release
+from sa_perf.cli.retention.partitions import partitions
 from sa_perf.cli.retention.records import history, status
 from sa_perf.cli.retention.recovery import restore, vacuum
 from sa_perf.cli.retention.work import plan, run
@@ -26,5 +28,5 @@ def retention() -> None:
     """
 
 
-for _command in (plan, run, status, history, hold, holds, release, restore, vacuum):
+for _command in (plan, run, status, history, hold, holds, release, restore, vacuum, partitions):
     retention.add_command(_command)
