@@ -13,6 +13,7 @@ from sqlalchemy import (
     TIMESTAMP,
     Table,
     func,
+    literal_column,
     select,
     text,
 )
@@ -88,6 +89,10 @@ class MySQLPurging(Purging):
         """``UTC_TIMESTAMP(6)``."""
         return utc(connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one())
 
+    def clock(self, connection: Connection, *, ahead: float = 0.0) -> Any:  # noqa: ANN401
+        """``UTC_TIMESTAMP(6)``."""
+        return literal_column(f"UTC_TIMESTAMP(6) + INTERVAL {round(ahead * 1_000_000)} MICROSECOND")
+
     def lock(self, connection: Connection, name: str) -> bool:
         """``GET_LOCK``: it ends with the connection."""
         with self.reading(connection):
@@ -101,7 +106,7 @@ class MySQLPurging(Purging):
 
     def is_transient(self, error: BaseException) -> bool:
         """Lock wait timeout, deadlock, record changed since last read."""
-        arguments = getattr(getattr(error, "orig", None), "args", ())
+        arguments: Any = getattr(getattr(error, "orig", None), "args", ())
         return bool(arguments) and arguments[0] in (1205, 1213, 1020)
 
     def size(self, connection: Connection, table: Table) -> tuple[float | None, int | None]:

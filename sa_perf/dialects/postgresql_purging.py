@@ -6,12 +6,15 @@ import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    DateTime,
+    Interval,
     Table,
     func,
+    literal,
     select,
     text,
 )
@@ -30,6 +33,7 @@ class PostgreSQLPurging(Purging):
     """Timestamps with a zone, locks of sessions."""
 
     keeps_zones = True
+    keys_apart = True
     locks_end_with_connections = True
 
     @contextmanager
@@ -52,6 +56,11 @@ class PostgreSQLPurging(Purging):
     def utc_now(self, connection: Connection) -> datetime:
         """Not ``now()``, which stands still within a transaction."""
         return utc(connection.execute(select(func.clock_timestamp())).scalar_one())
+
+    def clock(self, connection: Connection, *, ahead: float = 0.0) -> Any:  # noqa: ANN401
+        """``clock_timestamp()``."""
+        now = func.clock_timestamp(type_=DateTime(timezone=True))
+        return now + literal(timedelta(seconds=ahead), Interval()) if ahead else now
 
     def lock(self, connection: Connection, name: str) -> bool:
         """A session's advisory lock: it outlives transactions, not the connection."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import (
@@ -51,6 +51,8 @@ class Purging:
     returning: ClassVar[bool] = True
     #: `lock` takes a lock that ends with its connection.
     locks_end_with_connections: ClassVar[bool] = False
+    #: An index does not hold the primary key: reading both means a look at the table, row by row.
+    keys_apart: ClassVar[bool] = False
     #: A subquery of DELETE or UPDATE may read the table itself.
     reads_own_table: ClassVar[bool] = True
 
@@ -88,6 +90,15 @@ class Purging:
         """The database's clock."""
         found: Any = connection.execute(select(func.current_timestamp(type_=DateTime))).scalar_one()
         return utc(found)
+
+    def clock(self, connection: Connection, *, ahead: float = 0.0) -> Any:  # noqa: ANN401
+        """The database's clock as a value to write; SQL, where that saves a question.
+
+        Args:
+            connection: in the transaction that writes it.
+            ahead: seconds from now.
+        """
+        return self.utc_now(connection) + timedelta(seconds=ahead)
 
     def lock(self, connection: Connection, name: str) -> bool:
         """Take a lock that ends with the connection; False where somebody has it."""
@@ -131,7 +142,7 @@ class Purging:
         """
         return declared
 
-    def moment(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    def compared(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         """A moment to compare stored ones with.
 
         Args:

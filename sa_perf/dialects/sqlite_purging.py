@@ -14,8 +14,10 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    func,
     literal,
     not_,
+    or_,
     select,
     text,
     type_coerce,
@@ -35,6 +37,7 @@ __all__ = ["SQLitePurging"]
 _PROBED = 1_000
 _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _MINUTE = "[0-9][0-9]:[0-9][0-9]"
+_USUAL = "????-??-?? ??:??:??." + "[0-9]" * 6
 
 
 class SQLitePurging(Purging):
@@ -104,7 +107,7 @@ class SQLitePurging(Purging):
         )
         return connection.execute(found, {"name": table.name}).first() is not None
 
-    def moment(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    def compared(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         """Without zeros at the end: '12:00:00' is before '12:00:00.000000', though not as time."""
         plain = isinstance(type_, sqlite.DATETIME) and type_._storage_format == _USUAL_FORMAT
         if not plain or not isinstance(value, datetime):
@@ -120,10 +123,17 @@ class SQLitePurging(Purging):
             return words.op("GLOB", is_comparison=True)(_DAY)
         if not isinstance(stored, DateTime):
             return None
-        return and_(
+        sound = and_(
             words.op("GLOB", is_comparison=True)(f"{_DAY} {_MINUTE}*"),
             words.op("NOT GLOB", is_comparison=True)("* *[^0-9:.]*"),
         )
+        # The form that SQLAlchemy writes is found sound in half the time: a set of characters is
+        # dear, datetime() is not, and gives the first half back as it is if that is digits.
+        usual = and_(
+            words.op("GLOB", is_comparison=True)(_USUAL),
+            func.substr(words, 1, 19).is_not_distinct_from(func.datetime(words)),
+        )
+        return or_(usual, sound)
 
     def odd_moments(
         self, connection: Connection, moment: ColumnElement[Any], table: Table, near: datetime

@@ -105,6 +105,7 @@ class Transactions:
         clock: monotonic seconds.
         total: what all of them did.
         batch: what those of the batch under way did.
+        refused: rows that stayed, by walk.
     """
 
     connection: Connection
@@ -118,6 +119,7 @@ class Transactions:
     clock: Callable[[], float] = time.monotonic
     total: BatchResult = field(default_factory=BatchResult)
     batch: BatchResult = field(default_factory=BatchResult)
+    refused: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def begun(self, position: str | None) -> Iterator[float]:
@@ -158,7 +160,7 @@ class Transactions:
             archive_file=None if file is None else file.name,
             archive_sha256=None if file is None else file.sha256,
             archive_bytes=0 if file is None else file.bytes,
-            finished_at=self.step.purging.utc_now(self.connection),
+            finished_at=self.step.purging.clock(self.connection),
         )
 
     def took(self, started: float, done: Disposed, *, of_child: bool) -> None:
@@ -168,6 +170,12 @@ class Transactions:
         for result in (self.batch, self.total):
             result.add(done, seconds, of_child=of_child)
         self.disposal.committed(done)
+
+    def kept(self, walk: str, rows: int) -> None:
+        """Take note of rows that a walk could not change; another may have met them too."""
+        self.refused[walk] += rows
+        met = max(self.refused["key"], self.refused["time"])
+        self.total.refused = met + self.refused["timeless"]
 
     def cascaded(self, rows: int) -> None:
         """Take note of children that the database deleted along."""
@@ -214,7 +222,7 @@ class Batches:
             result.refused = self._left(own, found.parameters)
             if not result.refused or not followed:
                 break
-        self.transactions.total.refused += result.refused
+        self.transactions.kept(sql.walk.name, result.refused)
         return result
 
     def _change(

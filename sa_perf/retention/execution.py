@@ -39,6 +39,8 @@ __all__ = ["Context", "Execution"]
 
 T = TypeVar("T")
 log = logging.getLogger("sa_perf.retention")
+#: Rows from which on it pays to look for the end of a range by an index alone.
+_MANY = 1_000
 #: Seconds before the first new try of a batch that met a lock; they double, up to the second.
 _BACK_OFF = (0.02, 2.0)
 
@@ -203,9 +205,13 @@ class Execution:
     def _end_of_range(
         self, connection: Connection, sql: WalkSQL, after: Key | None, rows: int
     ) -> Key | None:
-        stmt, parameters = sql.last_of(after, rows)
+        quick = None
+        if after is not None and self.step.purging.keys_apart and rows >= _MANY:
+            quick = sql.last_before(after, rows)
         with self.step.purging.reading(connection):
-            found = connection.execute(stmt, parameters).first()
+            found = None if quick is None else connection.execute(*quick).first()
+            if found is None:
+                found = connection.execute(*sql.last_of(after, rows)).first()
         return None if found is None else tuple(found)
 
     def _any_left(self, connection: Connection, sql: WalkSQL, after: Key | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import ColumnElement, Label, Table
 from sqlalchemy.sql.util import _deep_deannotate
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def as_core(expression: Any) -> Any:  # noqa: ANN401
     """An expression without the ORM's notes, with which it would make an ORM statement."""
     if hasattr(expression, "__clause_element__"):
         expression = expression.__clause_element__()
-    return _deep_deannotate(expression)
+    found = _deep_deannotate(expression)
+    return found.element if isinstance(found, Label) else found
 
 
 def strangers(expression: ColumnElement[Any], tables: Iterable[Table]) -> list[str]:

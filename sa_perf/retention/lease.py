@@ -66,8 +66,8 @@ class Lease:
         """Begin to count."""
         self._renewed = self.clock()
 
-    def renew(self, connection: Connection, *, position: str | None) -> datetime:
-        """Hold on to it, in the transaction of a batch; the database's time.
+    def renew(self, connection: Connection, *, position: str | None) -> None:
+        """Hold on to it, in the transaction of a batch.
 
         Args:
             connection: in the transaction.
@@ -76,18 +76,17 @@ class Lease:
         Raises:
             LeaseLost: somebody else has it now.
         """
-        now = self.purging.utc_now(connection)
+        expires_at = self.purging.clock(connection, ahead=self.seconds)
         changed = connection.execute(
             update(leases)
             .where(leases.c.policy == self.policy, leases.c.token == self.token)
-            .values(expires_at=now + timedelta(seconds=self.seconds), position=position)
+            .values(expires_at=expires_at, position=position)
         )
         if changed.rowcount != 1:
             raise LeaseLost(
                 f"policy {self.policy!r} was taken over by another runner, since this one did not "
                 f"come back for {self.seconds:g} seconds; its last batch was rolled back"
             )
-        return now
 
     def committed(self, position: str | None) -> None:
         """Take note that the transaction was committed which renewed it."""

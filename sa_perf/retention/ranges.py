@@ -87,13 +87,13 @@ class WalkSQL:
             for value, column in zip(self._values, columns, strict=True)
         ]
         found = self.range(after, None)
-        stmt = select(*shown).select_from(self.walk.table).order_by(*columns)
-        conditions = [one for one in (self.walk.within, found.condition) if one is not None]
-        return stmt.where(*conditions).limit(1).offset(rows - 1), found.parameters
+        conditions = [] if found.condition is None else [found.condition]
+        if self.walk.within is not None and self.walk.within is self.walk.expired:
+            conditions.append(self.walk.within)
+        return conditions, found.parameters
 
     def range(self, after: Key | None, upto: Key | None) -> KeyRange:
         """The rows above ``after`` and up to ``upto``; None: from the start, to the end."""
-        upto = self._end if upto is None else upto
         conditions: list[Condition] = []
         parameters: dict[str, Any] = {}
         names = {}
@@ -119,6 +119,11 @@ class WalkSQL:
         rest = self._beyond(at + 1, word, names, inclusive=inclusive)
         near = self._compared(at, word.replace("t", "e"), names[at])
         return and_(near, or_(self._compared(at, word, names[at]), rest))
+        if upto is None:
+            upto = self._end
+            if self.walk.within is not None and self.walk.within is not self.walk.expired:
+                # Else the last DELETE of a walk goes on through all the rows that stay.
+                conditions.append(self.walk.within)
 
     def _compared(self, at: int, word: str, name: str) -> Condition:
         value: SortValue = self._values[at]

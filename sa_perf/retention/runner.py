@@ -236,7 +236,11 @@ class _Run:
         log.info(
             "retention policy %s: %s, %d rows", result.policy, result.outcome, result.rows_changed
         )
-        self.context.hooks.after_policy(result)
+        try:
+            self.context.hooks.after_policy(result)
+        except Exception as error:
+            log.exception("the hook after retention policy %r failed", declared.name)
+            result = replace(result, outcome="failed", reason=error_words(error))
         return result
 
 

@@ -84,7 +84,7 @@ class Target:
         type_ = purging.stored_type(self.time.type)
         value = moment_for(type_, cutoff, self.policy, purging)
         # What the database holds, whatever the application's type makes of it.
-        older = type_coerce(self.time, type_) < purging.moment(value, type_)
+        older = type_coerce(self.time, type_) < purging.compared(value, type_)
         sound = purging.sound_moment(self.time)
         return self._at_end_of_hops(older if sound is None else and_(older, sound))
 

@@ -1,7 +1,7 @@
 """Batch sizes that keep each transaction near a target time. Pure.
 
-Sizes at most double or halve from batch to batch, so that one slow batch (a checkpoint, a cold
-cache) does not ruin the ones behind it.
+Sizes at most halve or double from batch to batch, so that one slow batch (a checkpoint, a cold
+cache) does not ruin the ones behind it; far below the target they grow faster.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ __all__ = ["Throttle"]
 
 #: Aim below the target, so that batches which take somewhat longer still meet it.
 _MARGIN = 0.85
+#: How often a batch could have been larger, for the next one to be four times as large.
+_FAR = 6.0
 
 
 class Throttle:
@@ -47,7 +49,8 @@ class Throttle:
             rows: that it scanned; of the last of a walk there are fewer than asked for.
             seconds: that its transaction took.
         """
-        factor = min(2.0, max(0.5, _MARGIN * self.target_seconds / max(seconds, 1e-6)))
+        factor = max(0.5, _MARGIN * self.target_seconds / max(seconds, 1e-6))
+        factor = min(4.0 if factor >= _FAR else 2.0, factor)
         # A batch of fewer rows than were asked for says only whether it was too slow.
         if rows >= self.rows or seconds > self.target_seconds:
             self._resize(self._rows * factor)

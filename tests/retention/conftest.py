@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from sqlalchemy import Column, Engine, MetaData, String, Table, insert
+from sqlalchemy import Column, Engine, MetaData, String, Table, delete, insert
 
 from sa_perf import tables as own
 from sa_perf.retention import tables as retention_tables
@@ -14,8 +16,9 @@ def add_own_tables(engine: Engine) -> None:
     version = Table(own.VERSION_TABLE, MetaData(), Column("version_num", String(32)))
     with engine.begin() as connection:
         own.metadata.create_all(connection, tables=retention_tables.TABLES)
-        version.create(connection)
-        connection.execute(insert(version).values(version_num=own.SCHEMA_VERSION))
+        if not connection.dialect.has_table(connection, own.VERSION_TABLE):
+            version.create(connection)
+            connection.execute(insert(version).values(version_num=own.SCHEMA_VERSION))
 
 
 @pytest.fixture
@@ -24,3 +27,21 @@ def engine(db) -> Engine:
     made: Engine = db.engine()
     add_own_tables(made)
     return made
+
+
+@pytest.fixture
+def shared_engine(shared_db) -> Iterator[Engine]:
+    """As `engine`, on databases that tests share: what they make in them is dropped after each."""
+    made: Engine = shared_db.engine()
+    add_own_tables(made)
+    yield made
+    made.dispose()  # with whatever a test left open
+    if shared_db.name != "sqlite_memory":
+        found = MetaData()
+        found.reflect(made, only=lambda name, _: not name.startswith(own.PREFIX))
+        found.drop_all(made)
+        with made.begin() as connection:
+            for table in reversed(retention_tables.TABLES):
+                connection.execute(delete(table))
+            connection.execute(delete(retention_tables.runs))
+    shared_db.close()
