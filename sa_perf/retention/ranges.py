@@ -86,6 +86,31 @@ class WalkSQL:
             value.read(column) if value.read is not None else column
             for value, column in zip(self._values, columns, strict=True)
         ]
+        conditions, parameters = self._from(after)
+        stmt = select(*shown).select_from(self.walk.table).where(*conditions).order_by(*columns)
+        return stmt.limit(1).offset(rows - 1), parameters
+
+    def last_before(self, after: Key, rows: int) -> tuple[Select[Any], dict[str, Any]] | None:
+        """As `last_of`, counting by the key's first column alone; None: it cannot be told so.
+
+        The row behind the next rows is found by an index on that column without a look at the
+        table; the range ends at the last row that is below it there. It has no rows too many, and
+        too few where rows that share its ends are still there. The statement gives none where too
+        many rows share the first column, and at the walk's end.
+        """
+        lead, value = self.walk.columns[0], self._values[0]
+        if len(self.walk.columns) == 1 or any(one.read is not None for one in self._values):
+            return None
+        conditions, parameters = self._from(after)
+        within = [] if self.walk.within is None else [self.walk.within]
+        beginning = self._compared(0, "ge", "sa_perf_after_0")
+        ahead = select(lead).select_from(self.walk.table).where(*within, beginning).order_by(lead)
+        behind = value.compare(lead) < ahead.limit(1).offset(rows).scalar_subquery()
+        stmt = select(*self.walk.columns).select_from(self.walk.table).where(*conditions, behind)
+        return stmt.order_by(*(one.desc() for one in self.walk.columns)).limit(1), parameters
+
+    def _from(self, after: Key | None) -> tuple[list[Condition], dict[str, Any]]:
+        """The rows of the walk above a key."""
         found = self.range(after, None)
         conditions = [] if found.condition is None else [found.condition]
         if self.walk.within is not None and self.walk.within is self.walk.expired:
@@ -95,6 +120,11 @@ class WalkSQL:
     def range(self, after: Key | None, upto: Key | None) -> KeyRange:
         """The rows above ``after`` and up to ``upto``; None: from the start, to the end."""
         conditions: list[Condition] = []
+        if upto is None:
+            upto = self._end
+            if self.walk.within is not None and self.walk.within is not self.walk.expired:
+                # Else the last DELETE of a walk goes on through all the rows that stay.
+                conditions.append(self.walk.within)
         parameters: dict[str, Any] = {}
         names = {}
         for end, key in (("after", after), ("upto", upto)):
@@ -119,11 +149,6 @@ class WalkSQL:
         rest = self._beyond(at + 1, word, names, inclusive=inclusive)
         near = self._compared(at, word.replace("t", "e"), names[at])
         return and_(near, or_(self._compared(at, word, names[at]), rest))
-        if upto is None:
-            upto = self._end
-            if self.walk.within is not None and self.walk.within is not self.walk.expired:
-                # Else the last DELETE of a walk goes on through all the rows that stay.
-                conditions.append(self.walk.within)
 
     def _compared(self, at: int, word: str, name: str) -> Condition:
         value: SortValue = self._values[at]

@@ -15,8 +15,9 @@ __all__ = ["Throttle"]
 
 #: Aim below the target, so that batches which take somewhat longer still meet it.
 _MARGIN = 0.85
-#: How often a batch could have been larger, for the next one to be four times as large.
-_FAR = 6.0
+#: How much larger a batch may be than the one before: up to twice at all events, else up to two
+#: thirds of what the target allows, since small batches are dear for their rows.
+_SURE, _LARGEST = 2 / 3, 8.0
 
 
 class Throttle:
@@ -50,7 +51,7 @@ class Throttle:
             seconds: that its transaction took.
         """
         factor = max(0.5, _MARGIN * self.target_seconds / max(seconds, 1e-6))
-        factor = min(4.0 if factor >= _FAR else 2.0, factor)
+        factor = min(factor, max(2.0, min(_LARGEST, _SURE * factor)))
         # A batch of fewer rows than were asked for says only whether it was too slow.
         if rows >= self.rows or seconds > self.target_seconds:
             self._resize(self._rows * factor)
