@@ -114,13 +114,8 @@ def run(
     *,
     policies: tuple[str, ...],
     at: str | None,
-    max_rows: int | None,
-    window: str | None,
-    window_zone: str | None,
-    max_seconds: float | None,
-    max_load: float | None,
-    max_lag: float | None,
     actor: str | None,
+    **limits: Any,  # noqa: ANN401  # the options that end it or let it wait
 ) -> None:
     """Carry out the policies, in batches, until done or told to end.
 
@@ -129,9 +124,8 @@ def run(
     """
     from sa_perf.retention.runner import run as carry_out
 
-    if window_zone is not None and window is None:
-        raise click.UsageError("--window-zone is the zone of --window, which is not given")
     moment = _moment(at)
+    bounds = _bounds(engine, **limits)
     with (
         _stopped_by_signals() as stopping,
         _logged(),
@@ -142,14 +136,11 @@ def run(
             models,
             policies=policies or None,
             at=moment,
-            max_rows=max_rows,
-            deadline=_in(max_seconds),
-            window=_window(window, window_zone),
             stop=stopping.event,
-            waits=_waits(engine, max_load, max_lag),
             progress=progress,
             hooks=hooks,
             actor=actor,
+            **bounds,
         )
     from sa_perf.cli.terminal.retention import run_parts
 
@@ -158,6 +149,27 @@ def run(
         raise click.exceptions.Exit(FOUND)
     if stopping.signal is not None:
         raise click.exceptions.Exit(128 + stopping.signal)
+
+
+def _bounds(
+    engine: Engine,
+    *,
+    max_rows: int | None,
+    max_seconds: float | None,
+    max_load: float | None,
+    max_lag: float | None,
+    window: str | None,
+    window_zone: str | None,
+) -> dict[str, Any]:
+    """What ends a run or lets it wait, as the runner takes it."""
+    if window_zone is not None and window is None:
+        raise click.UsageError("--window-zone is the zone of --window, which is not given")
+    return {
+        "max_rows": max_rows,
+        "deadline": _in(max_seconds),
+        "window": _window(window, window_zone),
+        "waits": _waits(engine, max_load, max_lag),
+    }
 
 
 def _moment(text: str | None) -> datetime | None:

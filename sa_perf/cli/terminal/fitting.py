@@ -1,4 +1,4 @@
-"""A table that leaves out what matters least where the terminal is narrow."""
+"""A table whose less important columns go where there is no room."""
 
 from __future__ import annotations
 
