@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from dataclasses import fields
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from sa_perf.settings import Settings
 from sa_perf.snapshot import Snapshot
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+PYTHON = sys.executable
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What only some environments have; a page that shows one of them is run there.
 OPTIONAL = ("aiosqlite", "fastapi", "flask")
@@ -69,6 +73,77 @@ def test_the_tutorial_shows_what_it_says_however_often_it_is_run(tmp_path: Path)
         assert [one.remedy.startswith("CREATE INDEX") for one in snapshot.findings] == [True]
 
 
+def test_the_tutorial_of_retention_does_what_it_says(tmp_path: Path) -> None:
+    page = DOCS / "tutorial" / "retention.md"
+    (tmp_path / "monitor.py").write_text(code_of(page), "utf-8")
+    install, *blocks = re.findall(r"^```console\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    assert "pip install" in install
+    script = "\n".join(blocks).replace("sa-perf ", "python -m sa_perf ").replace("python", PYTHON)
+
+    run = subprocess.run(
+        ["bash", "-eu", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    documents = json_documents(run.stdout)
+    commands = [one["command"].removeprefix("retention ") for one in documents]
+    assert commands == [
+        "db upgrade", "plan", "run", "history", "restore", "hold", "run", "release", "vacuum",
+        "vacuum",
+    ]  # fmt: skip
+    rows = [
+        {one["policy"]: one["rows_changed"] for one in documents[at]["policies"]} for at in (2, 6)
+    ]
+    assert rows == [
+        {"alert": 410, "log_all": 26_280, "log_debug": 17_184, "log_info": 16_080,
+         "snapshot": 74_520},
+        {"alert": 409},
+    ]  # fmt: skip
+    assert documents[4]["rows"] == 410
+
+
+@pytest.mark.postgresql
+def test_the_page_about_partitions_does_what_it_says(postgresql_database, capsys) -> None:
+    page: dict[str, Any] = {"__name__": "page"}
+    code = code_of(DOCS / "howto" / "partition-a-big-table.md")
+    exec(compile(code, "page.py", "exec", dont_inherit=True), page)  # noqa: S102  # our own
+    engine = postgresql_database.engine()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE event (id bigserial PRIMARY KEY, created_at timestamptz NOT NULL,"
+            " kind varchar(40) NOT NULL)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO event (created_at, kind) SELECT now() - i * interval '1 day', 'error'"
+            " FROM generate_series(1, 800) i"
+        )
+
+    page["show_conversion"](engine)
+    assert "-- 4. Change places" in capsys.readouterr().out
+    page["convert_events"](engine)
+    page["upkeep"](engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO event (created_at, kind) VALUES (now() + interval '400 days', 'early')"
+        )
+    page["look"](engine)
+    assert "move_from_default() gives them partitions" in capsys.readouterr().out
+    page["tidy"](engine)
+    later = datetime.now(timezone.utc) + timedelta(days=600)
+    page["maintain"](engine, page["Event"], now=later, before_drop=page["copy"])
+    page["careful_upkeep"](engine)
+    with engine.connect() as connection:
+        for table, rows in (("kept", 800), ("event", 1)):
+            count = connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
+            assert count == rows
+
+
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
     page = (DOCS / "reference" / "settings.md").read_text("utf-8")
     documented = {
@@ -77,6 +152,16 @@ def test_every_setting_is_in_the_reference_with_its_default() -> None:
     }
 
     assert documented == {one.name: shown(one.default) for one in fields(Settings)}
+
+
+def json_documents(text: str) -> list[dict[str, Any]]:
+    """The answers of the commands among other lines."""
+    found = []
+    while (start := text.find('{\n  "schema"')) >= 0:
+        document, end = json.JSONDecoder().raw_decode(text[start:])
+        found.append(document)
+        text = text[start + end :]
+    return found
 
 
 def shown(default: object) -> str:

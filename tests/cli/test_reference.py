@@ -18,9 +18,10 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 CLI = (REFERENCE / "cli.md").read_text(encoding="utf-8")
 SNAPSHOT = (REFERENCE / "snapshot.md").read_text(encoding="utf-8")
 DB = main.commands["db"].commands
+RETENTION = main.commands["retention"].commands
 OPTIONS = [
     (command.name, option)
-    for command in (*main.commands.values(), *DB.values())
+    for command in (*main.commands.values(), *DB.values(), *RETENTION.values())
     if command.name != "demo"
     for parameter in command.params
     if isinstance(parameter, click.Option)
@@ -39,8 +40,11 @@ def test_every_command_and_variable_is_described() -> None:
         assert f"`sa-perf {name}" in CLI
     for name in DB:
         assert f"`sa-perf db {name}" in CLI
+    for name in RETENTION:
+        assert f"`sa-perf retention {name}" in CLI
     for name in (
-        "SA_PERF_DATABASE_URL", "SA_PERF_FILE", "SA_PERF_URL", "SA_PERF_TOKEN", "NO_COLOR",
+        "SA_PERF_APP", "SA_PERF_DATABASE_URL", "SA_PERF_FILE", "SA_PERF_URL", "SA_PERF_TOKEN",
+        "NO_COLOR",
     ):  # fmt: skip
         assert f"`{name}`" in CLI
 
