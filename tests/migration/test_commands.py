@@ -17,6 +17,12 @@ from sa_perf import migration
 from sa_perf.errors import MigrationError
 from sa_perf.tables import SCHEMA_VERSION
 
+#: Databases on which DDL is undone with its transaction.
+TRANSACTIONAL = [
+    "sqlite_database",
+    pytest.param("postgresql_database", marks=pytest.mark.postgresql),
+]
+
 
 def tables_of(engine: Engine) -> set[str]:
     return {name for name in inspect(engine).get_table_names() if name.startswith("sa_perf_ret")}
@@ -85,7 +91,7 @@ def test_within_a_transaction_it_is_for_the_caller_to_commit(db) -> None:
         assert migration.check(connection) == ()
 
 
-@pytest.mark.parametrize("fixture", ["sqlite_database", "postgresql_database"])
+@pytest.mark.parametrize("fixture", TRANSACTIONAL)
 def test_a_rolled_back_upgrade_leaves_nothing(fixture: str, request) -> None:
     engine = request.getfixturevalue(fixture).engine()
     with engine.connect() as connection:
@@ -95,7 +101,7 @@ def test_a_rolled_back_upgrade_leaves_nothing(fixture: str, request) -> None:
     assert inspect(engine).get_table_names() == []
 
 
-@pytest.mark.parametrize("fixture", ["sqlite_database", "postgresql_database"])
+@pytest.mark.parametrize("fixture", TRANSACTIONAL)
 def test_an_upgrade_that_fails_leaves_nothing(fixture: str, request) -> None:
     engine = request.getfixturevalue(fixture).engine()
     with engine.begin() as connection:

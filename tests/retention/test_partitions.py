@@ -47,7 +47,12 @@ NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 LATER = datetime(2026, 6, 15, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
+@pytest.fixture(
+    params=[
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+    ]
+)
 def server(request: pytest.FixtureRequest) -> Any:
     """A database that has partitions."""
     return request.getfixturevalue(f"{request.param}_database")

@@ -53,7 +53,7 @@ def test_an_application_that_is_not_there(run, sqlite_url, command, app: str, wo
         ("import nosuch_module", "No module named 'nosuch_module'"),
         (
             "from sa_perf.retention import RetentionPolicy\nRetentionPolicy(days=-1, by='at')",
-            "cannot be negative",
+            "between 0 and 500 years",
         ),
     ],
 )
