@@ -18,6 +18,7 @@ from sa_perf.retention.access import access_of
 from sa_perf.retention.batch import Batch, Batches, BatchResult, Transactions
 from sa_perf.retention.clearing import Clearing
 from sa_perf.retention.disposal import RowsChanged, disposal_for
+from sa_perf.retention.estimates import expected_rows
 from sa_perf.retention.lease import Lease, acquire
 from sa_perf.retention.position import passes
 from sa_perf.retention.ranges import WalkSQL
@@ -54,7 +55,7 @@ class Context:
         purging: the database's ways.
         limits: that end the run.
         hooks: called around it.
-        progress: called after each batch.
+        progress: called after each batch; None: nobody asks.
         actor: who runs it.
         sleep: makes pauses.
         run: its id.
@@ -65,7 +66,7 @@ class Context:
     purging: Purging
     limits: Limits
     hooks: Hooks
-    progress: Callable[[Progress], None]
+    progress: Callable[[Progress], None] | None
     actor: str | None
     sleep: Callable[[float], object]
     run: str = ""
@@ -125,6 +126,8 @@ class Execution:
         self._total = ours.total
         with self.step.purging.reading(connection):
             may_refuse = self.step.purging.may_refuse(connection, self.step.target.table)
+        if self.context.progress is not None:
+            self.expected, _ = expected_rows(connection, self.step)
         batches = Batches(transactions=ours, clear=Clearing(ours).clear, may_refuse=may_refuse)
         try:
             for way in passes(access.walks, lease.position):
@@ -265,7 +268,8 @@ class Execution:
             batch_seconds=seconds,
             waiting=waiting,
         )
-        self.context.progress(progress)
+        if self.context.progress is not None:
+            self.context.progress(progress)
         if waiting is None:
             self.context.hooks.after_batch(progress)
 

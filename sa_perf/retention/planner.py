@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, inspect, literal_column, or_, select
+from sqlalchemy import Select, func, inspect, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper
 
 from sa_perf.dialects.purging import purging_of
-from sa_perf.dialects.row_estimates import row_estimates_for
 from sa_perf.errors import MissingTables, RetentionError, SaPerfError
 from sa_perf.json_values import encoded
 from sa_perf.retention.access import access_of, child_indexes_missing
 from sa_perf.retention.audit import last_rate
 from sa_perf.retention.children import walk_down
+from sa_perf.retention.estimates import counted_rows, expected_rows, matching
 from sa_perf.retention.runner import in_order, policies_of
 from sa_perf.retention.steps import Step, read_step
 from sa_perf.retention.wording import error_words, sql_text
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from sa_perf.retention.policy import Declared, Source
 
 __all__ = ["ChildPlan", "PolicyPlan", "RetentionPlan", "plan"]
-
-#: Rows that are counted at most, where a database has no estimate.
-COUNTED_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,8 +239,7 @@ class _Planner:
 
     def _planned(self, found: PolicyPlan, step: Step, declared: Declared) -> PolicyPlan:
         access = access_of(self._engine, self._connection, step)
-        matching = _matching(step)
-        rows, kind = self._rows(step, matching)
+        rows, kind = expected_rows(self._connection, step)
         missing = child_indexes_missing(self._engine, step)
         children = tuple(
             ChildPlan(
@@ -259,7 +254,7 @@ class _Planner:
         )
         found = replace(
             found,
-            statement=sql_text(step.change([matching]), self._connection.dialect),
+            statement=sql_text(step.change([matching(step)]), self._connection.dialect),
             walks=tuple(dict.fromkeys(walk.name for walk in access.walks)),
             index=access.index,
             create_index=_create_index(step, access),
@@ -272,26 +267,6 @@ class _Planner:
             archive=step.archive_words,
         )
         return replace(found, warnings=tuple(self._warnings(found, step, declared)))
-
-    def _rows(self, step: Step, matching: ColumnElement[bool]) -> tuple[int | None, str]:
-        """Rows that match: by the planner's estimate, else counted up to a limit."""
-        stmt: Select[Any] = (
-            select(literal_column("1")).select_from(step.target.table).where(matching)
-        )
-        with suppress(SQLAlchemyError, SaPerfError), self._purging.reading(self._connection):
-            estimates = row_estimates_for(self._connection.dialect)
-            found = estimates.rows(self._connection.execute, stmt.subquery("expired"), None)
-            if found is not None and found >= 1_000:
-                return round(found), "estimated"
-        counted = self._count(stmt)
-        return counted, "at least" if counted >= COUNTED_ROWS else "exact"
-
-    def _count(self, stmt: Select[Any]) -> int:
-        some = stmt.limit(COUNTED_ROWS).subquery()
-        with self._purging.reading(self._connection):
-            return int(
-                self._connection.execute(select(func.count()).select_from(some)).scalar_one()
-            )
 
     def _bytes(self, step: Step, rows: int | None) -> int | None:
         """The rows' share of their table and its indexes."""
@@ -319,7 +294,8 @@ class _Planner:
         if step.target.policy.nulls != "keep":
             return None
         timeless: Select[Any] = select(literal_column("1")).select_from(step.target.table)
-        return self._count(timeless.where(step.target.timeless(), *step.target.chosen()))
+        timeless = timeless.where(step.target.timeless(), *step.target.chosen())
+        return counted_rows(self._connection, step, timeless)
 
     def _warnings(self, found: PolicyPlan, step: Step, declared: Declared) -> Iterator[str]:
         if not self._has_tables:
@@ -337,16 +313,11 @@ class _Planner:
                 )
         if found.timeless_rows:
             yield f"{found.timeless_rows:,} rows have no moment and are never taken"
-        if not self._cascades and step.children:
+        if not self._cascades and any(
+            declared.policy.of_child(child.table) == "cascade" for child in found.children
+        ):
             yield "foreign keys are not enforced on this connection: children are deleted first"
         yield from _cascades_of_the_orm(declared, step)
-
-
-def _matching(step: Step) -> ColumnElement[bool]:
-    walks = [step.walk("key")]
-    if step.target.policy.nulls == "expire":
-        walks.append(step.walk("timeless"))
-    return or_(*(and_(*step.matching(walk)) for walk in walks))
 
 
 def _create_index(step: Step, access: Access) -> str | None:

@@ -98,7 +98,7 @@ def run(
         purging=purging_of(engine),
         limits=limits,
         hooks=hooks or Hooks(),
-        progress=progress or (lambda _: None),
+        progress=progress,
         actor=actor or _user(),
         sleep=sleep or limits.stop.wait,
     )

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from sa_perf.retention.audit import batches_of, history, status
 from sa_perf.retention.policy import BatchLimits, RetentionPolicy, declare
+from sa_perf.retention.results import Progress
 from sa_perf.retention.runner import run
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
@@ -127,3 +128,13 @@ def test_a_run_that_is_stopped_finishes_its_batch(engine: Engine) -> None:
     with engine.connect() as connection:
         assert connection.scalar(select(func.count()).select_from(table)) == 53
     assert history(engine)[0].outcome == "stopped"
+
+
+def test_progress_tells_how_many_rows_are_expected(engine: Engine) -> None:
+    table = _events(RetentionPolicy(days=30, by="at", batch=SMALL))
+    _fill(engine, table, [60 - at for at in range(60)])
+    seen: list[Progress] = []
+    run(engine, table, at=NOW, progress=seen.append)
+    assert {one.rows_expected for one in seen} == {30}
+    assert [one.rows_changed for one in seen] == sorted(one.rows_changed for one in seen)
+    assert seen[-1].rows_changed == 30
