@@ -1,0 +1,223 @@
+"""The dry run: order, rows, ways, what to mend; nothing is touched."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    insert,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from sa_perf.errors import RetentionError
+from sa_perf.retention.archive import FileArchive
+from sa_perf.retention.planner import plan
+from sa_perf.retention.policy import RetentionPolicy, declare, retain
+from sa_perf.retention.runner import run
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+
+
+class Base(DeclarativeBase):
+    """The tests' own models."""
+
+
+@retain(RetentionPolicy(days=2, by="at", on_children="detach", name="mapped"))
+class Parent(Base):
+    """Its children go with it in a session, but not in the database."""
+
+    __tablename__ = "parent"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    children: Mapped[list[Child]] = relationship(cascade="all, delete-orphan")
+
+
+class Child(Base):
+    """Of a parent."""
+
+    __tablename__ = "child"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("parent.id"), index=True)
+
+
+declare(
+    Base.metadata.tables["parent"],
+    RetentionPolicy(days=1, by="at", on_children="detach", name="of the table"),
+)
+
+
+def _event(metadata: MetaData, **changes: Any) -> Table:
+    options: dict[str, Any] = {"days": 30, "by": "at", **changes}
+    table = Table(
+        "event",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("at", DateTime, nullable=options.get("nulls") is not None),
+        Column("kind", String(20)),
+    )
+    declare(table, RetentionPolicy(**options))
+    return table
+
+
+def _fill(engine: Engine, table: Table, days: int) -> None:
+    """A row a day."""
+    rows = [
+        {"id": at, "at": (NOW - timedelta(days=at - 0.5)).replace(tzinfo=None)}
+        for at in range(1, days + 1)
+    ]
+    with engine.begin() as connection:
+        table.metadata.create_all(connection)
+        connection.execute(insert(table), rows)
+
+
+def test_rows_and_their_cut_off_are_told_and_none_is_touched(engine: Engine) -> None:
+    table = _event(MetaData())
+    Index("ix_event_at", table.c.at)
+    _fill(engine, table, 60)
+    written: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.lstrip().upper().startswith(("DELETE", "UPDATE", "INSERT", "CREATE")):
+            written.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    (one,) = plan(engine, table, at=NOW).policies
+    assert (one.rows, one.rows_kind, one.cutoff) == (30, "exact", NOW - timedelta(days=30))
+    assert (one.index, one.create_index, one.warnings, one.error) == ("ix_event_at", None, (), None)
+    assert "DELETE FROM event" in one.statement
+    assert written == []
+
+
+def test_a_missing_index_is_named_as_it_is_to_be_made(engine: Engine) -> None:
+    table = _event(MetaData())
+    _fill(engine, table, 3)
+    (one,) = plan(engine, table, at=NOW).policies
+    assert one.index is None and one.create_index is not None
+    assert one.walks == ("key",)
+    assert any(one.create_index in warning for warning in one.warnings)
+    with engine.begin() as connection:
+        connection.execute(text(one.create_index))
+    (mended,) = plan(engine, table, at=NOW).policies
+    assert (mended.index, mended.create_index) == ("ix_event_at", None)
+
+
+def test_children_come_first_and_are_told_with_what_becomes_of_them(engine: Engine) -> None:
+    metadata = MetaData()
+    table = _event(metadata, on_children="delete_first")
+    child = Table(
+        "a_child",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("at", DateTime, nullable=False),
+        Column("event_id", ForeignKey("event.id"), index=True),
+    )
+    declare(child, RetentionPolicy(days=10, by="at"))
+    _fill(engine, table, 3)
+    found = plan(engine, metadata, at=NOW)
+    assert [one.policy for one in found.policies] == ["a_child", "event"]
+    ((told,),) = [one.children for one in found.policies if one.policy == "event"]
+    assert (told.table, told.columns, told.how) == ("a_child", ("event_id",), "delete_first")
+    assert (told.refers_to, told.indexed) == ("event", True)
+
+
+def test_a_policy_that_cannot_be_run_leaves_the_others_their_plan(engine: Engine) -> None:
+    metadata = MetaData()
+    table = _event(metadata)
+    missing = Table(
+        "missing",
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("at", DateTime, nullable=False),
+    ).to_metadata(metadata)
+    declare(missing, RetentionPolicy(days=1, by="at"))
+    with engine.begin() as connection:
+        table.create(connection)
+    found = plan(engine, metadata, at=NOW)
+    errors = {one.policy: one.error for one in found.policies}
+    assert errors["event"] is None
+    assert errors["missing"] == "the database has no table 'missing'"
+    assert not found.ok
+
+
+def test_rows_without_a_moment_that_stay_are_counted(engine: Engine) -> None:
+    table = _event(MetaData(), nulls="keep")
+    _fill(engine, table, 40)
+    with engine.begin() as connection:
+        connection.execute(insert(table), [{"id": 100 + at, "at": None} for at in range(3)])
+    (one,) = plan(engine, table, at=NOW).policies
+    assert (one.rows, one.timeless_rows) == (10, 3)
+    assert any("no moment" in warning for warning in one.warnings)
+
+
+def test_the_time_is_told_by_the_last_runs(engine: Engine) -> None:
+    table = _event(MetaData())
+    _fill(engine, table, 60)
+    (before,) = plan(engine, table, at=NOW).policies
+    assert before.seconds is None
+    run(engine, table, at=NOW, max_rows=10)
+    (after,) = plan(engine, table, at=NOW).policies
+    assert after.rows == 20
+    assert after.seconds is not None and after.seconds > 0
+
+
+def test_many_rows_are_estimated_within_a_fifth(engine: Engine) -> None:
+    table = _event(MetaData())
+    Index("ix_event_at", table.c.at)
+    _fill(engine, table, 8_000)
+    with engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        mysql = engine.dialect.name in ("mysql", "mariadb")
+        connection.exec_driver_sql("ANALYZE TABLE event" if mysql else "ANALYZE")
+    (one,) = plan(engine, table, at=NOW).policies
+    assert one.rows is not None and abs(one.rows - 7_970) < 1_600
+    assert one.bytes is None or one.bytes > 0
+
+
+@pytest.mark.parametrize("form", ["json", "sql", "text"])
+def test_the_plan_is_written_in_each_form(engine: Engine, tmp_path: Any, form: str) -> None:
+    table = _event(
+        MetaData(),
+        action="archive",
+        archive=FileArchive(tmp_path / "kept"),
+        where=lambda c: c.kind == "x",
+    )
+    _fill(engine, table, 3)
+    found = plan(engine, table, at=NOW)
+    shown = {
+        "json": lambda: json.dumps(found.to_dict(), allow_nan=False),
+        "sql": found.to_sql,
+        "text": lambda: str(found),
+    }[form]()
+    assert "event" in shown
+    assert ("kind" in shown) == (form != "text")
+    assert ("kept" in shown) == (form != "sql")
+
+
+def test_a_moment_without_a_zone_and_a_policy_that_is_none_are_refused(engine: Engine) -> None:
+    table = _event(MetaData())
+    with pytest.raises(RetentionError, match="no time zone"):
+        plan(engine, table, at=datetime(2026, 1, 1))
+    with pytest.raises(RetentionError, match=r"no policy nobody; there are: event"):
+        plan(engine, table, policies=["nobody"])
+
+
+def test_a_relationship_that_would_delete_along_is_told(sqlite_database: Any) -> None:
+    engine = sqlite_database.engine()
+    Base.metadata.create_all(engine)
+    found = {one.policy: one for one in plan(engine, Base).policies}
+    assert any("Parent.children" in warning for warning in found["mapped"].warnings)
+    assert not any("Parent.children" in warning for warning in found["of the table"].warnings)
