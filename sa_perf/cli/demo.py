@@ -72,7 +72,8 @@ def demo(
 
     Loads the flights that left New York in 2013 into a temporary SQLite database, answers requests
     as a web application would, prints the slow statements, why they are slow and what to do, then
-    does it and measures the same requests again.
+    does it and measures the same requests again. Last it archives and deletes old flights by a
+    retention policy, and gives their space back.
     """
     if snapshot is not None and not snapshot.parent.is_dir():
         raise click.BadParameter(

@@ -9,9 +9,11 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from sa_perf.finding import Finding
+from sa_perf.json_values import encoded
 
 if TYPE_CHECKING:
     from sa_perf.demo.paging import PageTimes
+    from sa_perf.demo.retention import Purge
     from sa_perf.demo.workload import Answer
     from sa_perf.snapshot import Snapshot
 
@@ -131,7 +133,7 @@ class Report:
 
     Attributes:
         tables: rows by table.
-        database_bytes: size of the database file.
+        database_bytes: size of the database file, before old flights went.
         load_seconds: time to fill it.
         requests: answered before the remedies.
         statements: recorded before the remedies.
@@ -143,6 +145,7 @@ class Report:
         indexes: created on the findings' word.
         comparisons: fastest gain first.
         paging: the first and the deepest page, by each method.
+        retention: what became of old flights; None where there were none.
         total_seconds: of the whole run.
         directory: of the database where it was kept, else None.
         snapshot: path of the written snapshot, else None.
@@ -161,6 +164,7 @@ class Report:
     indexes: tuple[AppliedIndex, ...]
     comparisons: tuple[Comparison, ...]
     paging: tuple[PageTimes, ...]
+    retention: Purge | None
     total_seconds: float
     directory: str | None = None
     snapshot: str | None = None
@@ -170,7 +174,8 @@ class Report:
         comparisons = [
             {**asdict(one), "speedup_ratio": one.speedup_ratio} for one in self.comparisons
         ]
-        return {**asdict(self), "comparisons": comparisons}
+        retention = encoded(self.retention)
+        return {**asdict(self), "comparisons": comparisons, "retention": retention}
 
 
 def top_queries(snapshot: Snapshot, count: int) -> tuple[TopQuery, ...]:

@@ -1,4 +1,4 @@
-"""Runs the demonstration: load, answer, find, mend, answer again.
+"""Runs the demonstration: load, answer, find, mend, answer again, purge.
 
 Everything that it tells is measured in the run itself.
 """
@@ -29,6 +29,7 @@ from sa_perf.demo.report import (
     repeated_statements,
     top_queries,
 )
+from sa_perf.demo.retention import Purge, purge
 from sa_perf.demo.workload import Answer, Route, answer, routes, shuffled
 
 if TYPE_CHECKING:
@@ -119,9 +120,11 @@ def _run(
         first.snapshot.write(options.snapshot)
     indexes = _create_indexes(unmeasured, first.snapshot, progress)
     comparisons = _answer_again(measured, drawn, first, indexes, options, progress)
+    paging = time_pages(unmeasured)
+    database_bytes = path.stat().st_size
     return Report(
         tables=tables,
-        database_bytes=path.stat().st_size,
+        database_bytes=database_bytes,
         load_seconds=load_seconds,
         requests=sum(len(route.requests) for route in drawn),
         statements=first.snapshot.calls,
@@ -132,7 +135,8 @@ def _run(
         all_explained=first.explained,
         indexes=indexes,
         comparisons=comparisons,
-        paging=time_pages(unmeasured),
+        paging=paging,
+        retention=_purge(unmeasured, path.parent, options.days, progress),
         total_seconds=time.perf_counter() - began,
         directory=str(path.parent) if options.keep else None,
         snapshot=str(options.snapshot) if options.snapshot else None,
@@ -241,6 +245,17 @@ def _answer_again(
         for route in mended
     ]
     return tuple(sorted(compared, key=lambda one: one.speedup_ratio, reverse=True))
+
+
+def _purge(engine: Engine, folder: Path, days: int, progress: Progress) -> Purge | None:
+    task = progress.add_task("Purging old flights", total=None, visible=False)
+    return purge(
+        engine,
+        folder,
+        days=days,
+        begin=lambda rows: progress.update(task, total=rows, visible=True),
+        progress=lambda rows: progress.update(task, completed=rows),
+    )
 
 
 def _remedies(

@@ -69,6 +69,28 @@ def test_deepest_page_is_told_by_both_methods(report: Report) -> None:
     )
 
 
+def test_old_flights_are_purged_by_the_plan(report: Report) -> None:
+    found = report.retention
+    assert found is not None
+    assert found.days == 26
+    assert found.plan.rows == found.run.rows_changed == found.audit.rows_changed > 1_000
+    assert found.run.rows_archived == found.run.rows_changed + found.run.children_changed
+    assert found.space is not None
+    assert found.space.freed_bytes > 100_000
+    text = " ".join(printed(report).split())
+    assert "Retention: flights older than 26 days, archived and deleted" in text
+    assert f"Plan: {found.plan.rows:,} flights before 2013-01-06" in text
+    assert f"run {found.audit.run}, done" in text
+    assert "MB freed" in text
+
+
+def test_space_that_is_refused_is_told_with_the_reason(report: Report) -> None:
+    assert report.retention is not None
+    refused = replace(report.retention, space=None, refusal="the disk is full")
+    assert "not given back: the disk is full" in printed(replace(report, retention=refused))
+    assert "Retention" not in printed(replace(report, retention=None))
+
+
 def test_repeated_lazy_load_is_told_by_scope_and_statement(report: Report) -> None:
     worst = report.repeated[0]
 
@@ -133,6 +155,10 @@ def test_report_is_json(report: Report) -> None:
     assert len(data["findings"]) == len(report.findings)
     ratios = {one["route"]: one["speedup_ratio"] for one in data["comparisons"]}
     assert ratios == {one.route: one.speedup_ratio for one in report.comparisons}
+    assert report.retention is not None
+    assert data["retention"]["run"]["rows_changed"] == report.retention.run.rows_changed
+    assert data["retention"]["audit"]["outcome"] == "done"
+    assert data["retention"]["space"]["freed_bytes"] == report.retention.space.freed_bytes
 
 
 def test_printed_report_has_every_part(report: Report) -> None:

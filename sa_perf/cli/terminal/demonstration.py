@@ -1,4 +1,4 @@
-"""What ``sa-perf demo`` prints for a person: found, changed, gained."""
+"""What ``sa-perf demo`` prints: found, changed, gained, purged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from rich.padding import Padding
 from rich.text import Text
 
 from sa_perf.cli.terminal import tables
+from sa_perf.cli.terminal.retention import size
 from sa_perf.cli.wording.units import count, duration
 
 if TYPE_CHECKING:
     from sa_perf.demo.report import Comparison, Report
+    from sa_perf.demo.retention import Purge
+    from sa_perf.retention.planner import PolicyPlan
 
 __all__ = ["parts"]
 
@@ -21,7 +24,7 @@ _FINDINGS_SHOWN = 12
 
 
 def parts(report: Report) -> Iterator[RenderableType]:
-    """What was run, found, changed and gained, in this order, to be printed one after another."""
+    """What was run, found, changed, gained and purged, in this order, to be printed in turn."""
     yield from _setting(report)
     yield from _top(report)
     yield from _repeated(report)
@@ -29,6 +32,7 @@ def parts(report: Report) -> Iterator[RenderableType]:
     yield from _indexes(report)
     yield from _comparisons(report)
     yield from _paging(report)
+    yield from _retention(report)
     yield from _closing(report)
 
 
@@ -137,6 +141,62 @@ def _paging(report: Report) -> Iterator[RenderableType]:
     )
     if not one.same_rows:
         yield _indented("The two methods gave different rows: please report this.", 2)
+
+
+def _retention(report: Report) -> Iterator[RenderableType]:
+    found = report.retention
+    if found is None:
+        return
+    planned, done, audit = found.plan, found.run, found.audit
+    yield tables.section(f"Retention: flights older than {found.days} days, archived and deleted")
+    about = "" if planned.bytes is None else f", about {size(planned.bytes)}"
+    yield _indented(
+        Text.assemble(
+            ("Plan", "bold"),
+            f": {_rows(planned)} flights before {planned.cutoff:%Y-%m-%d}{about},"
+            f" along {', then '.join(planned.walks)}, by {planned.index or 'no index'}",
+        ),
+        2,
+    )
+    yield Padding(tables.Statement(planned.statement, lines=1, style="dim"), (0, 0, 0, 2))
+    columns = ("Flights", "Alerts", "Archived", "Batches", "Longest", "Time")
+    table = tables.bare_table(*columns)
+    table.add_row(
+        count(done.rows_changed),
+        count(done.children_changed),
+        count(done.rows_archived),
+        count(done.batches),
+        duration(done.longest_batch_seconds),
+        duration(done.seconds),
+    )
+    yield table
+    yield _indented(
+        Text.assemble(
+            ("Audit", "bold"),
+            f": run {audit.run}, {audit.outcome}, {count(audit.rows_changed)} rows of"
+            f" {audit.table_name}, {count(found.files)} archive files of"
+            f" {size(audit.archive_bytes)}, by {audit.actor} on {audit.host}",
+        ),
+        2,
+    )
+    yield _indented(Text.assemble(("Space", "bold"), f": {_space(found)}"), 2)
+    if done.reason is not None:
+        yield _indented(f"It ended early: {done.reason}", 2)
+
+
+def _rows(planned: PolicyPlan) -> str:
+    about = {"exact": "", "estimated": "about ", "at least": "more than "}[planned.rows_kind]
+    return f"{about}{count(planned.rows or 0)}"
+
+
+def _space(found: Purge) -> str:
+    space = found.space
+    if space is None:
+        return f"not given back: {found.refusal}"
+    return (
+        f"{space.statement} took {duration(space.seconds)}, the file shrank from"
+        f" {size(space.bytes_before)} to {size(space.bytes_after)}: {size(space.freed_bytes)} freed"
+    )
 
 
 def _changes(comparison: Comparison) -> Iterator[str]:
