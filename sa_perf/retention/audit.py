@@ -22,6 +22,8 @@ from sa_perf.tables import require_tables
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from sa_perf.dialects.purging import Purging
+
 __all__ = [
     "BatchRecord",
     "LeaseRecord",
@@ -37,6 +39,9 @@ __all__ = [
     "open_run",
     "status",
 ]  # fmt: skip
+
+#: Batches whose rows are deleted in one transaction.
+_FORGOTTEN_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,28 +220,43 @@ def status(engine: Engine) -> list[LeaseRecord]:
     ]
 
 
-def forget(engine: Engine, *, before: datetime) -> int:
-    """Delete the audit of runs that ended before a moment, with their batches; how many runs.
+def forget(engine: Engine, *, before: datetime, archived: bool = False) -> int:
+    """Delete the audit of runs that ended before a moment, in short transactions; how many runs.
 
-    Runs whose archive files may still be wanted need theirs to be restored: what is forgotten can
-    be restored from the manifests only.
+    Args:
+        engine: of the database.
+        before: aware.
+        archived: those too that archived rows: `restore` cannot bring these back any more, for it
+            goes by the audit. Their files stay where they are.
     """
+    ended = (runs.c.finished_at < before) & (runs.c.outcome != "running")
+    if not archived:
+        ended &= runs.c.rows_archived == 0
+    gone = 0
     purging = purging_of(engine)
     with purging.connection(engine) as connection:
         require_tables(connection)
-        ended = (runs.c.finished_at < before) & (runs.c.outcome != "running")
-        gone = 0
         while True:
             with purging.reading(connection):
-                found = connection.scalars(
-                    select(runs.c.id).where(ended).order_by(runs.c.id).limit(100)
-                ).all()
-            if not found:
+                run = connection.scalar(select(runs.c.id).where(ended).order_by(runs.c.id).limit(1))
+            if run is None:
                 return gone
+            _forget_batches(connection, purging, run)
             with purging.transaction(connection, lock_seconds=5):
-                connection.execute(delete(batches).where(batches.c.run_id.in_(found)))
-                connection.execute(delete(runs).where(runs.c.id.in_(found)))
-            gone += len(found)
+                connection.execute(delete(runs).where(runs.c.id == run))
+            gone += 1
+
+
+def _forget_batches(connection: Connection, purging: Purging, run: int) -> None:
+    while True:
+        with purging.reading(connection):
+            some = connection.scalars(
+                select(batches.c.id).where(batches.c.run_id == run).limit(_FORGOTTEN_AT_ONCE)
+            ).all()
+        if not some:
+            return
+        with purging.transaction(connection, lock_seconds=5):
+            connection.execute(delete(batches).where(batches.c.id.in_(some)))
 
 
 def _read(engine: Engine, stmt: Any) -> Sequence[Any]:  # noqa: ANN401  # a Select of any columns

@@ -11,7 +11,7 @@ import click
 
 from sa_perf.cli.retention.holds import hold, holds, release
 from sa_perf.cli.retention.partitions import partitions
-from sa_perf.cli.retention.records import history, status
+from sa_perf.cli.retention.records import forget, history, status
 from sa_perf.cli.retention.recovery import restore, vacuum
 from sa_perf.cli.retention.work import plan, run
 
@@ -28,5 +28,17 @@ def retention() -> None:
     """
 
 
-for _command in (plan, run, status, history, hold, holds, release, restore, vacuum, partitions):
+for _command in (
+    plan,
+    run,
+    status,
+    history,
+    forget,
+    hold,
+    holds,
+    release,
+    restore,
+    vacuum,
+    partitions,
+):
     retention.add_command(_command)

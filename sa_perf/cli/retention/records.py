@@ -1,4 +1,4 @@
-"""``sa-perf retention status`` and ``history``: what runs do and did."""
+"""``sa-perf retention status``, ``history``, ``forget``: what runs did."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sa_perf.cli.output import Output
 
-__all__ = ["history", "status"]
+__all__ = ["forget", "history", "status"]
 
 
 @click.command()
@@ -64,3 +64,27 @@ def history(
     if policy is not None and not runs:
         raise NothingFound(f"the audit has no run of policy {policy!r}")
     tell("history", output, {"runs": [encoded(one) for one in runs]}, *history_parts(runs))
+
+
+@click.command()
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0, min_open=True),
+    required=True,
+    help="Of runs that ended longer ago.",
+)
+@click.option(
+    "--archived",
+    is_flag=True,
+    help="Those that archived rows too: restore cannot bring these back any more.",
+)
+@on_database
+def forget(engine: Engine, output: Output, *, days: float, archived: bool) -> None:
+    """Delete old records of runs; holds and archived rows stay."""
+    from datetime import datetime, timedelta, timezone
+
+    from sa_perf.retention.audit import forget as delete_records
+
+    before = datetime.now(timezone.utc) - timedelta(days=days)
+    gone = delete_records(engine, before=before, archived=archived)
+    tell("forget", output, {"runs": gone}, f"records of {gone:,} runs are deleted")

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from types import FrameType
@@ -124,18 +124,13 @@ def run(
     """
     from sa_perf.retention.runner import run as carry_out
 
-    moment = _moment(at)
     bounds = _bounds(engine, **limits)
-    with (
-        _stopped_by_signals() as stopping,
-        _logged(),
-        _shown(output, engine, models, policies, moment) as (progress, hooks),
-    ):
+    with _stopped_by_signals() as stopping, _logged(), _shown(output) as (progress, hooks):
         result = carry_out(
             engine,
             models,
             policies=policies or None,
-            at=moment,
+            at=_moment(at),
             stop=stopping.event,
             progress=progress,
             hooks=hooks,
@@ -257,22 +252,14 @@ def _logged() -> Iterator[None]:
 
 
 @contextmanager
-def _shown(
-    output: Output,
-    engine: Engine,
-    models: Any,  # noqa: ANN401
-    policies: Sequence[str],
-    at: datetime | None,
-) -> Iterator[tuple[Callable[[Progress], None], Hooks]]:
-    """Progress as bars on standard error, where somebody looks at it."""
+def _shown(output: Output) -> Iterator[tuple[Callable[[Progress], None] | None, Hooks]]:
+    """Progress as bars on standard error, where somebody looks at it; else nobody asks for it."""
     from sa_perf.retention.results import Hooks
 
     if output.as_json or not sys.stderr.isatty():
-        yield (lambda progress: None), Hooks()
+        yield None, Hooks()
         return
     from sa_perf.cli.terminal.retention import ProgressBars
-    from sa_perf.retention.planner import plan as planned
 
-    expected = planned(engine, models, policies=policies or None, at=at).policies
-    with ProgressBars({one.policy: one.rows for one in expected}) as bars:
+    with ProgressBars() as bars:
         yield bars.show, Hooks(after_policy=lambda done: bars.ended(done.policy, done.rows_changed))

@@ -109,3 +109,14 @@ def test_tables_keep_to_the_terminal(shop, columns: int) -> None:
         shown = shop.run(*arguments, "--no-json", env={"COLUMNS": str(columns)}).stdout
         assert max(map(len, shown.splitlines())) <= columns
         assert "…" not in shown
+
+
+def test_forget_deletes_old_records_but_those_of_archives(shop) -> None:
+    shop.run("run")
+    assert json.loads(shop.run("forget", "--days", "1").stdout)["runs"] == 0
+    soon = ("forget", "--days", "0.0000001")
+    assert json.loads(shop.run(*soon).stdout)["runs"] == 1
+    runs = json.loads(shop.run("history").stdout)["runs"]
+    assert [one["policy"] for one in runs] == ["alert"]
+    assert json.loads(shop.run(*soon, "--archived").stdout)["runs"] == 1
+    assert json.loads(shop.run("history").stdout)["runs"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -10,14 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Engine, text
 
+from sa_perf.cli.terminal.retention import ProgressBars
 from sa_perf.retention.audit import history
 from sa_perf.retention.lease import acquire
+from sa_perf.retention.results import Progress as Step
 from sa_perf.retention.runner import run as run_policies
 
 # 9 of 10 old alerts are resolved.
@@ -276,3 +281,22 @@ def test_threads_other_than_the_main_one_may_run_it(shop) -> None:
     thread.start()
     thread.join()
     assert done == [0]
+
+
+def test_bars_follow_the_rows_that_are_expected() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100, color_system=None)
+    step = Step(
+        policy="[bold]old\x1b", batches=1, rows_scanned=50, rows_changed=50, rows_expected=40,
+        batch_rows=10, batch_seconds=0.05,
+    )  # fmt: skip
+    with ProgressBars(console=console) as bars:
+        bars.show(step)
+        bars.show(replace(step, rows_changed=60, waiting="the load is high"))
+        bars.show(replace(step, policy="unknown", rows_expected=None))
+        bars.ended("unknown", 70)
+        bars.ended("never seen", 1)
+    shown = text.getvalue()
+    assert "60 rows, waiting: the load is high" in shown
+    assert "[bold]old\\x1b" in shown
+    assert "50 rows, a batch 50.0 ms" in shown
