@@ -45,6 +45,10 @@ class Purging:
     target_seconds: ClassVar[float] = 0.1
     #: Pause after each batch at least, as a share of its time.
     least_pause_ratio: ClassVar[float] = 0.0
+    #: The same in seconds, behind batches that took longer than that.
+    least_pause_seconds: ClassVar[float] = 0.0
+    #: Share of the target that batches aim at, so that somewhat slower ones still meet it.
+    margin: ClassVar[float] = 0.85
     #: Rows lie in the order of the primary key, so ranges of it are the cheapest to delete.
     clustered: ClassVar[bool] = False
     #: DELETE can give what it deleted.

@@ -200,7 +200,7 @@ class Execution:
 
     def _between(self, ours: Transactions, seconds: float) -> None:
         """Between two transactions of one batch, after one that took so long."""
-        self._pause(ours, seconds * ours.throttle.pause_ratio)
+        self._pause(ours, ours.throttle.pause(seconds))
         ended: Any = self.context.limits.reached()
         if ended is not None:
             raise _Ended(ended)
@@ -323,6 +323,8 @@ class Execution:
                 self.step.target.policy.batch,
                 target_seconds=purging.target_seconds,
                 least_pause_ratio=purging.least_pause_ratio,
+                least_pause_seconds=purging.least_pause_seconds,
+                margin=purging.margin,
             ),
         )
         ours.pause = lambda seconds: self._between(ours, seconds)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Throttle"]
 
-#: Aim below the target, so that batches which take somewhat longer still meet it.
 _MARGIN = 0.85
 #: How much larger a batch may be than the one before: up to twice at all events, else up to two
 #: thirds of what the target allows, since small batches are dear for their rows.
@@ -27,16 +26,25 @@ class Throttle:
         limits: of the policy.
         target_seconds: the database's default, where the policy has none.
         least_pause_ratio: below which the database must not go.
+        least_pause_seconds: the same behind batches that took longer.
+        margin: share of the target to aim at, so that somewhat slower batches still meet it.
     """
 
     def __init__(
-        self, limits: BatchLimits, *, target_seconds: float, least_pause_ratio: float
+        self,
+        limits: BatchLimits,
+        *,
+        target_seconds: float,
+        least_pause_ratio: float,
+        least_pause_seconds: float = 0.0,
+        margin: float = _MARGIN,
     ) -> None:
         self._limits = limits
         self._rows = float(limits.first_rows)
         given = limits.target_seconds
         self.target_seconds = target_seconds if given is None else given
         self.pause_ratio = max(limits.pause_ratio or 0.0, least_pause_ratio)
+        self._least_pause, self._margin = least_pause_seconds, margin
 
     @property
     def rows(self) -> int:
@@ -50,12 +58,16 @@ class Throttle:
             rows: that it scanned; of the last of a walk there are fewer than asked for.
             seconds: that its transaction took.
         """
-        factor = max(0.5, _MARGIN * self.target_seconds / max(seconds, 1e-6))
+        factor = max(0.5, self._margin * self.target_seconds / max(seconds, 1e-6))
         factor = min(factor, max(2.0, min(_LARGEST, _SURE * factor)))
         # A batch of fewer rows than were asked for says only whether it was too slow.
         if rows >= self.rows or seconds > self.target_seconds:
             self._resize(self._rows * factor)
-        return seconds * self.pause_ratio
+        return self.pause(seconds)
+
+    def pause(self, seconds: float) -> float:
+        """The pause to make behind a transaction that took so long."""
+        return max(seconds * self.pause_ratio, min(seconds, self._least_pause))
 
     def failed(self) -> None:
         """A batch met a lock: the next one is smaller, so that it holds fewer."""
