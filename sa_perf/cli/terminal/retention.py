@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -104,14 +104,10 @@ class ProgressBars:
     """A bar for each policy that is being run, on standard error.
 
     Args:
-        expected: rows that will be changed, by policy; of others a bar shows that it moves.
         console: where to; None: standard error.
     """
 
-    def __init__(
-        self, expected: Mapping[str, int | None], *, console: Console | None = None
-    ) -> None:
-        self._expected = expected
+    def __init__(self, *, console: Console | None = None) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -136,8 +132,6 @@ class ProgressBars:
     def show(self, step: Step) -> None:
         """Move a policy's bar."""
         expected = step.rows_expected
-        if expected is None:
-            expected = self._expected.get(step.policy)
         if step.policy not in self._tasks:
             self._tasks[step.policy] = self._progress.add_task(
                 one_line(step.policy), total=expected, state=""
