@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, tuple_
+from sqlalchemy import ColumnElement, Integer, String, bindparam, tuple_
 
 from sa_perf.dialects.seeking import seeking_for
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["among", "as_stored"]
 
 Expression: TypeAlias = ColumnElement[Any]
+#: Values from which on they stand in the statement.
+_MANY = 5_000
 
 
 def as_stored(columns: Sequence[Expression], dialect: Dialect) -> list[Expression]:
@@ -44,5 +46,10 @@ def among(
     seeking = seeking_for(dialect)
     compared = [seeking.sort_value(column.type).compare(column) for column in columns]
     if len(compared) == 1:
-        return compared[0].in_([key[0] for key in keys])
+        values = [key[0] for key in keys]
+        if len(values) > _MANY and isinstance(compared[0].type, (Integer, String)):
+            # Databases take so many parameters (PostgreSQL 65,535), but longer statements.
+            named = bindparam(None, values, expanding=True, literal_execute=True, unique=True)
+            return compared[0].in_(named)
+        return compared[0].in_(values)
     return tuple_(*compared).in_([tuple(key) for key in keys])
