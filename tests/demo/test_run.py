@@ -72,14 +72,14 @@ def test_deepest_page_is_told_by_both_methods(report: Report) -> None:
 def test_old_flights_are_purged_by_the_plan(report: Report) -> None:
     found = report.retention
     assert found is not None
-    assert found.days == 26
+    assert found.days == 28
     assert found.plan.rows == found.run.rows_changed == found.audit.rows_changed > 1_000
     assert found.run.rows_archived == found.run.rows_changed + found.run.children_changed
     assert found.space is not None
     assert found.space.freed_bytes > 100_000
     text = " ".join(printed(report).split())
-    assert "Retention: flights older than 26 days, archived and deleted" in text
-    assert f"Plan: {found.plan.rows:,} flights before 2013-01-06" in text
+    assert "Retention: flights older than 28 days, archived and deleted" in text
+    assert f"Plan: {found.plan.rows:,} flights before 2013-01-04" in text
     assert f"run {found.audit.run}, done" in text
     assert "MB freed" in text
 
