@@ -49,7 +49,7 @@ def among(
         values = [key[0] for key in keys]
         if len(values) > _MANY and isinstance(compared[0].type, (Integer, String)):
             # Databases take so many parameters (PostgreSQL 65,535), but longer statements.
-            named = bindparam(None, values, expanding=True, literal_execute=True, unique=True)
+            named: Any = bindparam(None, values, expanding=True, literal_execute=True, unique=True)
             return compared[0].in_(named)
         return compared[0].in_(values)
     return tuple_(*compared).in_([tuple(key) for key in keys])
