@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Column, Engine, MetaData, String, Table, delete, insert
+from retention_world import add_own_tables
+from sqlalchemy import Engine, MetaData, delete
 
 from sa_perf import tables as own
 from sa_perf.retention import tables as retention_tables
-
-
-def add_own_tables(engine: Engine) -> None:
-    """Make them as the migrations would, which take longer and have tests of their own."""
-    version = Table(own.VERSION_TABLE, MetaData(), Column("version_num", String(32)))
-    with engine.begin() as connection:
-        own.metadata.create_all(connection, tables=retention_tables.TABLES)
-        if not connection.dialect.has_table(connection, own.VERSION_TABLE):
-            version.create(connection)
-            connection.execute(insert(version).values(version_num=own.SCHEMA_VERSION))
 
 
 @pytest.fixture

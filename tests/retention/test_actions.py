@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from retention_world import NOW, SMALL, ago, before_batch, fill, ids, values
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -30,7 +31,6 @@ from sa_perf.retention.holds import place
 from sa_perf.retention.policy import RetentionPolicy, declare
 from sa_perf.retention.results import Hooks, RetentionRun
 from sa_perf.retention.runner import run
-from tests.retention.world import NOW, SMALL, ago, before_batch, fill, ids, values
 
 
 def _table(*policies: RetentionPolicy) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from retention_world import NOW, SMALL, ago, fill, ids, make, values
 from sqlalchemy import (
     Column,
     DateTime,
@@ -28,7 +29,6 @@ from sa_perf.retention.holds import place
 from sa_perf.retention.policy import RetentionPolicy, declare
 from sa_perf.retention.results import Hooks
 from sa_perf.retention.runner import run
-from tests.retention.world import NOW, SMALL, ago, fill, ids, make, values
 
 
 class Shop:

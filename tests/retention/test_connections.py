@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from retention_world import NOW, SMALL, add_own_tables, ago, fill, ids
 from sqlalchemy import (
     TIMESTAMP,
     Column,
@@ -25,8 +26,6 @@ from sqlalchemy.pool import StaticPool
 import sa_perf
 from sa_perf.retention.policy import BatchLimits, RetentionPolicy, declare
 from sa_perf.retention.runner import arun, run
-from tests.retention.conftest import add_own_tables
-from tests.retention.world import NOW, SMALL, ago, fill, ids
 
 SETTINGS = {
     "sqlite": ("PRAGMA busy_timeout",),

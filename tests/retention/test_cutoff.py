@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from retention_world import NOW, add_own_tables, ago, fill, ids
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -31,8 +32,6 @@ from sa_perf.dialects.purging import purging_for, purging_of
 from sa_perf.retention.cutoff import cutoff_of, moment_for, wall_time, written
 from sa_perf.retention.policy import RetentionPolicy, declare
 from sa_perf.retention.runner import run
-from tests.retention.conftest import add_own_tables
-from tests.retention.world import NOW, ago, fill, ids
 
 UTC = timezone.utc
 BERLIN = "Europe/Berlin"

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from retention_world import NOW, SMALL, add_own_tables, ago, fill, ids
 from sqlalchemy import (
     Column,
     Date,
@@ -33,8 +34,6 @@ from sa_perf.retention.holds import list_holds, place, release
 from sa_perf.retention.policy import RetentionPolicy, declare
 from sa_perf.retention.runner import run
 from sa_perf.retention.tables import holds
-from tests.retention.conftest import add_own_tables
-from tests.retention.world import NOW, SMALL, ago, fill, ids
 
 
 class Colour(enum.Enum):
@@ -56,7 +55,10 @@ class Prefixed(TypeDecorator[str]):
 
 
 def _table(*key: Any) -> Table:
-    columns = [Column(f"k{at}", type_, primary_key=True) for at, type_ in enumerate(key)]
+    columns = [
+        Column(f"k{at}", type_, primary_key=True, autoincrement=False)
+        for at, type_ in enumerate(key)
+    ]
     table = Table("event", MetaData(), *columns, Column("at", DateTime, nullable=False))
     declare(table, RetentionPolicy(days=30, by="at", batch=SMALL))
     return table

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+import killed_runner
 import pytest
 from sqlalchemy import Engine, insert, select
 
 from sa_perf.retention.archive import FileArchive, restore
 from sa_perf.retention.audit import history
-from tests.retention import killed_runner
 
 ROWS_A_KILL = 300
 #: Another process does not see a database in memory.
@@ -36,13 +36,11 @@ class Victim:
 
     def __init__(self, url: str, folder: Path) -> None:
         script = Path(killed_runner.__file__)
-        root = str(script.parents[2])
         self._process = subprocess.Popen(
             [sys.executable, str(script), url, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": root},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._orders: IO[str] = self._process.stdin

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import lease_holder
 import pytest
+from lease_holder import NOW
+from retention_world import ago, fill, ids
 from sqlalchemy import Engine, update
 
 from sa_perf.dialects.purging import purging_of
@@ -23,9 +25,6 @@ from sa_perf.retention.lease import LEASE_SECONDS, acquire, owner_name
 from sa_perf.retention.results import Hooks
 from sa_perf.retention.runner import run
 from sa_perf.retention.tables import leases
-from tests.retention import lease_holder
-from tests.retention.lease_holder import NOW
-from tests.retention.world import ago, fill, ids
 
 
 @pytest.fixture
@@ -53,7 +52,6 @@ class Holder:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(script.parents[2])},
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"

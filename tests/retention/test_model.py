@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from retention_world import NOW, add_own_tables, ago
 from sqlalchemy import (
     Column,
     DateTime,
@@ -37,7 +38,6 @@ from sa_perf.retention.holds import place
 from sa_perf.retention.policy import BatchLimits, RetentionPolicy, declare
 from sa_perf.retention.results import Hooks
 from sa_perf.retention.runner import run
-from retention_world import NOW, add_own_tables, ago
 
 #: Ages in days; 30 is the age of the policies.
 AGES = st.sampled_from([None, 1, 29, 31, 32, 60, 90])

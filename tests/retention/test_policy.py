@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
+from retention_world import NOW, ago, fill, ids, make
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -47,7 +48,6 @@ from sa_perf.retention.policy import (
 )
 from sa_perf.retention.reading import read
 from sa_perf.retention.runner import policies_of, run
-from tests.retention.world import NOW, ago, fill, ids, make
 
 
 def _problems(**options: Any) -> tuple[str, ...]:

@@ -6,14 +6,26 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Engine, MetaData, Table, insert, select
+from sqlalchemy import Column, Engine, MetaData, String, Table, insert, select
 
+from sa_perf import tables as own
+from sa_perf.retention import tables as retention_tables
 from sa_perf.retention.policy import BatchLimits
 from sa_perf.retention.results import Hooks
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 #: Many batches out of few rows.
 SMALL = BatchLimits(first_rows=3, min_rows=1, max_rows=5)
+
+
+def add_own_tables(engine: Engine) -> None:
+    """Make them as the migrations would, which take longer and have tests of their own."""
+    version = Table(own.VERSION_TABLE, MetaData(), Column("version_num", String(32)))
+    with engine.begin() as connection:
+        own.metadata.create_all(connection, tables=retention_tables.TABLES)
+        if not connection.dialect.has_table(connection, own.VERSION_TABLE):
+            version.create(connection)
+            connection.execute(insert(version).values(version_num=own.SCHEMA_VERSION))
 
 
 def ago(days: float) -> datetime:
