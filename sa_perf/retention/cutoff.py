@@ -7,11 +7,12 @@ forward, no row counts as older than it may be, so some are kept an hour longer.
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import types as sqltypes
+
+from sa_perf.retention.zones import zone_named
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
@@ -74,7 +75,7 @@ def written(
     """
     if isinstance(type_, sqltypes.DateTime) and type_.timezone and purging.keeps_zones:
         return moment
-    local = moment.astimezone(ZoneInfo(purging.zone_of(type_, policy.timezone)))
+    local = moment.astimezone(zone_named(purging.zone_of(type_, policy.timezone)))
     if isinstance(type_, sqltypes.DateTime):
         return local.replace(tzinfo=None, fold=0)
     if isinstance(type_, sqltypes.Date):
@@ -84,7 +85,7 @@ def written(
 
 def wall_time(moment: datetime, zone: str) -> datetime:
     """The wall-clock time below which every reading is certain to be before a moment."""
-    where = ZoneInfo(zone)
+    where = zone_named(zone)
     local = moment.astimezone(where)
     first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
     wall = local.replace(tzinfo=None, fold=0)
@@ -100,7 +101,7 @@ def wall_time(moment: datetime, zone: str) -> datetime:
     return wall
 
 
-def _never_was(reading: datetime, where: ZoneInfo) -> bool:
+def _never_was(reading: datetime, where: tzinfo) -> bool:
     moment = reading.replace(tzinfo=where).astimezone(timezone.utc)
     return moment.astimezone(where).replace(tzinfo=None, fold=0) != reading
 

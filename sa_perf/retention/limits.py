@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, TypeAlias
-from zoneinfo import ZoneInfo
 
 from sa_perf.dialects.purging import purging_of
 from sa_perf.errors import RetentionError
+from sa_perf.retention.zones import zone_named
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -52,7 +52,7 @@ class Window:
                 raise ValueError
             first, second, third, fourth = (int(part) for part in found.groups())
             window = cls(time(first, second), time(third, fourth), zone)
-            ZoneInfo(zone)
+            zone_named(zone)
         except (ValueError, OSError, KeyError):
             raise RetentionError(
                 f"window is {text!r} in zone {zone!r}; write it like '02:00-04:00' and 'UTC'"
@@ -63,7 +63,7 @@ class Window:
 
     def holds(self, moment: datetime) -> bool:
         """Whether a moment (aware) lies in it."""
-        now = moment.astimezone(ZoneInfo(self.zone)).time()
+        now = moment.astimezone(zone_named(self.zone)).time()
         if self.start < self.end:
             return self.start <= now < self.end
         return now >= self.start or now < self.end

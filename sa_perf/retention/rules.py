@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
 from sqlalchemy import ColumnElement, Table
 
 from sa_perf.errors import InvalidPolicy
+from sa_perf.retention.zones import zone_named
 
 if TYPE_CHECKING:
     from sa_perf.retention.archive import FileArchive, TableArchive
@@ -53,7 +54,7 @@ class BatchLimits:
     target_seconds: float | None = None
     pause_ratio: float | None = None
     first_rows: int = 2_000
-    min_rows: int = 50
+    min_rows: int = 500
     max_rows: int = 500_000
     lock_seconds: float = 1.0
     retries: int = 10
@@ -109,7 +110,8 @@ class RetentionPolicy:
             them by ON DELETE CASCADE; ``"delete_first"``: they are deleted before, by themselves;
             ``"detach"``: their reference is set to NULL; ``"restrict"``: rows that have any stay.
             One word for all, or a mapping by table name; to be said where there are such tables.
-        hold: rows that no run may touch, whatever else holds; an expression or function.
+        hold: rows that this policy never takes, whatever else holds; an expression or function.
+            For rows that no policy may take see `sa_perf.retention.holds.place`.
         batch: sizes and times of batches.
         order: in which rows are gone through: ``"time"``: along the index on the moment;
             ``"key"``: along the primary key; ``"auto"``: what the database at hand does fastest.
@@ -222,7 +224,7 @@ class RetentionPolicy:
         if self.epoch not in (None, "seconds", "milliseconds"):
             yield f"epoch is {self.epoch!r}; it is 'seconds' or 'milliseconds'"
         try:
-            ZoneInfo(self.timezone)
+            zone_named(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             yield f"timezone is {self.timezone!r}, which is no zone of the IANA database"
 

@@ -147,7 +147,9 @@ def in_order(declared: Sequence[Declared]) -> list[Declared]:
     """Policies in the order in which they run: tables that refer before those referred to."""
     tables = {one.table for one in declared}
     every = {table for one in tables for table in one.metadata.tables.values()}
-    ordered: Any = sort_tables_and_constraints(every)  # type: ignore[no-untyped-call]
+    # By name first: the order of a set, and so of tables without foreign keys, is by chance.
+    named = sorted(every, key=lambda table: table.fullname)
+    ordered: Any = sort_tables_and_constraints(named)  # type: ignore[no-untyped-call]
     sorted_tables = [one for one, _ in ordered if one is not None]
     place = {table: at for at, table in enumerate(reversed(sorted_tables))}
     return sorted(declared, key=lambda one: (place[one.table], one.name))

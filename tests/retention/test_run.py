@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sa_perf.retention.audit import batches_of, history, status
 from sa_perf.retention.policy import BatchLimits, RetentionPolicy, declare
 from sa_perf.retention.results import Progress
-from sa_perf.retention.runner import run
+from sa_perf.retention.runner import in_order, policies_of, run
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 SMALL = BatchLimits(first_rows=7, min_rows=1)
@@ -138,3 +138,13 @@ def test_progress_tells_how_many_rows_are_expected(engine: Engine) -> None:
     assert {one.rows_expected for one in seen} == {30}
     assert [one.rows_changed for one in seen] == sorted(one.rows_changed for one in seen)
     assert seen[-1].rows_changed == 30
+
+
+def test_policies_have_one_order_in_every_process() -> None:
+    metadata = MetaData()
+    names = [f"table_{at}" for at in (3, 1, 4, 0, 2)]
+    for name in names:
+        columns = (Column("id", Integer, primary_key=True), Column("at", DateTime, nullable=False))
+        declare(Table(name, metadata, *columns), RetentionPolicy(days=1, by="at"))
+    found = [one.name for one in in_order(policies_of(metadata))]
+    assert found == sorted(names, reverse=True)

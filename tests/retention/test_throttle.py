@@ -20,7 +20,7 @@ def _throttle(**limits: float) -> Throttle:
 
 @pytest.mark.parametrize("rows_a_second", [1_000, 50_000, 400_000])
 def test_sizes_come_to_what_takes_somewhat_less_than_the_target(rows_a_second: int) -> None:
-    throttle = _throttle()
+    throttle = _throttle(min_rows=50)
     for _ in range(15):
         throttle.took(throttle.rows, throttle.rows / rows_a_second)
     assert throttle.rows == pytest.approx(0.085 * rows_a_second, rel=0.05)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
 from sqlalchemy import Column, Date, DateTime, Table, UniqueConstraint, event
 from sqlalchemy import inspect as inspection
@@ -27,6 +27,7 @@ from sa_perf.dialects.partitioning import (
 from sa_perf.errors import PartitionError
 from sa_perf.retention.cutoff import plain_type
 from sa_perf.retention.partitions.intervals import Every, Span, spans_ahead, suffix
+from sa_perf.retention.zones import zone_named
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -69,7 +70,7 @@ class PartitionPlan:
         if moment.tzinfo is None:
             raise PartitionError(f"now={moment!r} has no time zone; give an aware datetime")
         keeps_zone = getattr(plain_type(self.column.type), "timezone", False)
-        zone = timezone.utc if keeps_zone else ZoneInfo(self.timezone)
+        zone = timezone.utc if keeps_zone else zone_named(self.timezone)
         return moment.astimezone(zone).replace(tzinfo=None)
 
     def wanted(self, now: datetime) -> list[Span]:
@@ -231,7 +232,7 @@ def _faults(
     if age is not None and age <= timedelta(0):
         yield f"keep={age!r} would drop what was written just now"
     try:
-        ZoneInfo(zone)
+        zone_named(zone)
     except (ZoneInfoNotFoundError, ValueError):
         yield f"timezone={zone!r} is no IANA name of a time zone"
 
