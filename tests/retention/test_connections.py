@@ -25,6 +25,7 @@ from sqlalchemy.pool import StaticPool
 
 import sa_perf
 from sa_perf.retention.policy import BatchLimits, RetentionPolicy, declare
+from sa_perf.retention.results import Hooks
 from sa_perf.retention.runner import arun, run
 
 SETTINGS = {
@@ -207,17 +208,21 @@ def test_a_reader_that_keeps_a_commit_waiting_is_waited_for(tmp_path: Path) -> N
     table = _table(batch=BatchLimits(first_rows=3, min_rows=1, max_rows=5, lock_seconds=0.01))
     _fill(engine, table)
     reader = sqlite3.connect(tmp_path / "test.db", isolation_level=None, check_same_thread=False)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM event").fetchall()  # SHARED: no COMMIT meanwhile
     waits: list[float] = []
+
+    def read(_: str, __: int) -> None:
+        if not waits:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM event").fetchall()  # SHARED: no COMMIT meanwhile
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)
         if reader.in_transaction and len(waits) > 2:
             reader.execute("ROLLBACK")
 
-    (policy,) = run(engine, table, at=NOW, sleep=sleep).policies
+    (policy,) = run(engine, table, at=NOW, sleep=sleep, hooks=Hooks(before_batch=read)).policies
     reader.close()
+    assert len(waits) > 2
     assert (policy.outcome, policy.reason) == ("done", None)
     assert policy.rows_changed == 9
     engine.dispose()
