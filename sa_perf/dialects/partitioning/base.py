@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Detached:
     upper: datetime | None
 
 
-class Partitioning:
+class Partitioning(ABC):
     """A table's partitions in one database.
 
     Args:
@@ -106,45 +107,45 @@ class Partitioning:
         schema = self._table.schema
         return self.quote(name) if schema is None else f"{self.quote(schema)}.{self.quote(name)}"
 
+    @abstractmethod
     @contextmanager
     def connection(self, engine: Engine) -> Iterator[Connection]:
         """A connection for changes of the table, whose statements the recorder leaves out."""
-        raise NotImplementedError
 
+    @abstractmethod
     @contextmanager
     def yielding(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
         """A transaction that waits for a lock only so long, so that the application goes first."""
-        raise NotImplementedError
 
     def faults(self) -> list[str]:
         """Why the table cannot be partitioned in this database."""
         return []
 
+    @abstractmethod
     def check(self, connection: Connection) -> None:
         """Refuse a table that is not partitioned as declared, or that somebody else manages."""
-        raise NotImplementedError
 
     def manager(self, connection: Connection) -> str | None:
         """Who else creates and drops the table's partitions, in words; None: nobody."""
         return None
 
+    @abstractmethod
     def parts(self, connection: Connection) -> list[Part]:
         """The partitions, oldest first, the default last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detached(self, connection: Connection) -> list[Detached]:
         """What was detached to be dropped, and still is there: a run was interrupted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def create(
         self, connection: Connection, pieces: Sequence[Piece], parts: Sequence[Part]
     ) -> list[str]:
         """Make partitions; their names. Within a transaction that yields."""
-        raise NotImplementedError
 
+    @abstractmethod
     def create_sql(self, pieces: Sequence[Piece], *, default: bool) -> list[str]:
         """What makes partitions of a table that has none."""
-        raise NotImplementedError
 
     def rows_in_default(self, connection: Connection, parts: Sequence[Part], most: int) -> int:
         """Rows of the default partition, counted up to so many."""
@@ -164,37 +165,37 @@ class Partitioning:
         sql = f"SELECT 1 FROM {source} WHERE {self._within_sql(piece)} LIMIT 1"  # noqa: S608
         return self.read(connection, sql).first() is not None
 
+    @abstractmethod
     def default_source(self, default: Part) -> str:
         """The default partition as a FROM clause has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detach(
         self, connection: Connection, part: Part, parts: Sequence[Part], *, lock_seconds: float
     ) -> Detached:
         """Make a table of its own of a partition; in no transaction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attach_back(
         self, connection: Connection, detached: Detached, *, lock_seconds: float
     ) -> None:
         """Make a partition again of what was one; in no transaction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self, connection: Connection, detached: Detached) -> None:
         """Drop what was detached; within a transaction that yields."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attach(
         self, connection: Connection, name: str, piece: Piece, *, lock_seconds: float
     ) -> None:
         """Make a partition of a table that is there; in no transaction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def move_from_default(
         self, connection: Connection, piece: Piece, parts: Sequence[Part]
     ) -> tuple[str, int]:
         """Move the rows of an interval to a new partition; its name, rows moved."""
-        raise NotImplementedError
 
     def within(self, lower: datetime | None, upper: datetime | None) -> list[ColumnElement[bool]]:
         """Conditions that leave one interval's rows, in a form that prunes partitions."""
