@@ -94,15 +94,17 @@ class MySQLPurging(Purging):
         return literal_column(f"UTC_TIMESTAMP(6) + INTERVAL {round(ahead * 1_000_000)} MICROSECOND")
 
     def lock(self, connection: Connection, name: str) -> bool:
-        """``GET_LOCK``: it ends with the connection."""
+        """``GET_LOCK``: it ends with the connection; its names are the whole server's."""
         with self.reading(connection):
-            found = connection.execute(select(func.get_lock(_short(name), 0))).scalar()
+            found = connection.execute(
+                select(func.get_lock(_lock_name(connection, name), 0))
+            ).scalar()
         return found == 1
 
     def unlock(self, connection: Connection, name: str) -> None:
         """``RELEASE_LOCK``."""
         with self.reading(connection):
-            connection.execute(select(func.release_lock(_short(name))))
+            connection.execute(select(func.release_lock(_lock_name(connection, name))))
 
     def is_transient(self, error: BaseException) -> bool:
         """Lock wait timeout, deadlock, record changed since last read."""
@@ -133,6 +135,9 @@ class MariaDBPurging(MySQLPurging):
     reads_own_table = True  # from 10.3.2 on
 
 
-def _short(name: str) -> str:
-    """A lock's name; they have 64 characters at most."""
-    return name if len(name) <= 64 else f"sa_perf:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+def _lock_name(connection: Connection, name: str) -> str:
+    """A lock's name with its database; names have 64 characters at most."""
+    whole = f"{connection.engine.url.database or ''}:{name}"
+    if len(whole) <= 64:
+        return whole
+    return f"sa_perf:{hashlib.sha256(whole.encode()).hexdigest()[:40]}"

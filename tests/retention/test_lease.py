@@ -255,3 +255,14 @@ def test_the_databases_clock_says_when_a_lease_ends(
         (lease,) = status(shared_engine)
     assert lease.expires_at is not None
     assert abs((lease.expires_at - now).total_seconds() - LEASE_SECONDS) < 30
+
+
+def test_two_databases_of_one_server_do_not_share_a_lock(mariadb_server: Any) -> None:
+    with mariadb_server.database("one") as one, mariadb_server.database("two") as two:
+        first, second = one.engine(), two.engine()
+        purging = purging_of(first)
+        with purging.connection(first) as here, purging.connection(second) as there:
+            assert purging.lock(here, "event")
+            assert purging.lock(there, "event")
+            purging.unlock(here, "event")
+            purging.unlock(there, "event")

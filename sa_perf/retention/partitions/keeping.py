@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ColumnElement, FromClause, Table, and_, inspect, literal, or_, select
+from sqlalchemy import Column, ColumnElement, FromClause, Table, inspect, literal, select
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from sa_perf.errors import PartitionError
 from sa_perf.retention.holds import held_keys
+from sa_perf.retention.keys import among
 from sa_perf.retention.tables import holds
 from sa_perf.tables import UNRECORDED
 
@@ -77,12 +78,7 @@ class Keeping:
         if not keys:
             return None
         columns = [table.columns[one.key] for one in self._table.primary_key.columns]
-        return or_(
-            *(
-                and_(*(column == value for column, value in zip(columns, key, strict=True)))
-                for key in keys
-            )
-        )
+        return among(columns, keys, connection.dialect)
 
     def _moved(self, condition: ColumnElement[bool], table: Table) -> ColumnElement[bool]:
         """The same condition over another table of the same columns."""
