@@ -52,6 +52,7 @@ def test_the_code_of_a_page_runs_in_an_empty_folder(page: Path, tmp_path: Path) 
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.exhaustive
 def test_the_tutorial_shows_what_it_says_however_often_it_is_run(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(code_of(DOCS / "tutorial" / "first-slow-query.md"), "utf-8")
 
@@ -73,6 +74,7 @@ def test_the_tutorial_shows_what_it_says_however_often_it_is_run(tmp_path: Path)
         assert [one.remedy.startswith("CREATE INDEX") for one in snapshot.findings] == [True]
 
 
+@pytest.mark.exhaustive
 def test_the_tutorial_of_retention_does_what_it_says(tmp_path: Path) -> None:
     page = DOCS / "tutorial" / "retention.md"
     (tmp_path / "monitor.py").write_text(code_of(page), "utf-8")

@@ -479,6 +479,7 @@ def test_of_many_sets_of_bind_values_one_is_held(sampler_of, gated) -> None:
     assert sampler.results()[0].error is None
 
 
+@pytest.mark.exhaustive
 def test_large_plans_push_out_the_oldest(sampler_of, gated) -> None:
     engine, gate = gated
     gate.set()

@@ -296,7 +296,7 @@ def test_exactly_what_the_policies_name_is_gone(plan: Plan) -> None:
 
 @pytest.mark.exhaustive
 @given(plans())
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_exactly_what_the_policies_name_is_gone_in_many_worlds(plan: Plan) -> None:
     engine = _sqlite(plan.watched)
     try:
