@@ -134,6 +134,24 @@ def test_children_come_first_and_are_told_with_what_becomes_of_them(engine: Engi
     assert (told.refers_to, told.indexed) == ("event", True)
 
 
+def test_a_child_without_an_index_on_its_foreign_key_is_warned_of(engine: Engine) -> None:
+    metadata = MetaData()
+    table = _event(metadata, on_children="delete_first")
+    Index("ix_event_at", table.c.at)
+    Table(
+        "child",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("event_id", ForeignKey("event.id")),
+    )
+    _fill(engine, table, 3)
+    (one,) = plan(engine, table, at=NOW).policies
+    # InnoDB makes an index for each foreign key by itself.
+    indexed = engine.dialect.name in ("mysql", "mariadb")
+    assert [child.indexed for child in one.children] == [indexed]
+    assert any("no index serves child(event_id)" in text for text in one.warnings) != indexed
+
+
 def test_a_policy_that_cannot_be_run_leaves_the_others_their_plan(engine: Engine) -> None:
     metadata = MetaData()
     table = _event(metadata)
