@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,7 +54,10 @@ class Victim:
         pid = int(self._answers.readline())
         if kill_after is not None:
             time.sleep(kill_after)
-            os.kill(pid, signal.SIGKILL)
+            # It may have ended by then: a server may take a moment to notice that the runner before
+            # was killed, and until then the policy is busy.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return int(self._answers.readline())
 
     def close(self) -> None:
@@ -89,10 +93,10 @@ def _check(db: Any, engine: Engine, folder: Path, *, kills: int) -> None:
     victim = Victim(db.url.render_as_string(hide_password=False), archive)
     try:
         ends = [victim.run(chance.uniform(0.03, 0.25)) for _ in range(kills)]
-        assert victim.run(None) == 0
+        assert any(victim.run(None) == 0 for _ in range(50))
     finally:
         victim.close()
-    assert -signal.SIGKILL in ends
+    assert ends.count(-signal.SIGKILL) > kills / 2
     runs = history(engine, limit=10_000)
     assert {one.outcome for one in runs} <= {"done", "failed"}
     assert not [one for one in runs if one.outcome == "failed" and "come back" not in one.error]
