@@ -83,7 +83,7 @@ KEYS: dict[str, tuple[Any, list[Any], str]] = {
     ),
     "date": (Date(), [date(2026, 1, 1), date(2026, 1, 2)], "2026-01-01"),
     "time": (Time(), [time(12), time(13)], "12:00"),
-    "enum": (Enum(Colour, name="colour"), [Colour.RED, Colour.BLUE], "RED"),
+    "enum": (Enum(Colour, name="held_colour"), [Colour.RED, Colour.BLUE], "RED"),
     "wrapped": (Prefixed(), ["ev_1", "ev_2"], "ev_1"),
     "bytes": (LargeBinary(8), [b"\x00\xff", b"a"], "00ff"),
 }
