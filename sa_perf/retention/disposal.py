@@ -68,6 +68,14 @@ class Disposal:
             RowsChanged: the transaction is to be rolled back and tried again.
             ArchiveError: the rows could not be archived.
         """
+        if isinstance(stmt, Delete):
+            return self._delete(connection, stmt, parameters, number)
+        return Disposed(rows=connection.execute(stmt, parameters).rowcount)
+
+    def _delete(
+        self, connection: Connection, stmt: Delete, parameters: Mapping[str, Any], number: int
+    ) -> Disposed:
+        """Rows that go; an archive has them first."""
         return Disposed(rows=connection.execute(stmt, parameters).rowcount)
 
     def committed(self, done: Disposed) -> None:
@@ -84,17 +92,10 @@ class _ToFiles(Disposal):
         self._sink = sink
         self._returning = purging.returning
 
-    def dispose(
-        self,
-        connection: Connection,
-        stmt: Delete | Update,
-        parameters: Mapping[str, Any],
-        *,
-        number: int,
+    def _delete(
+        self, connection: Connection, stmt: Delete, parameters: Mapping[str, Any], number: int
     ) -> Disposed:
-        """See `Disposal.dispose`. What DELETE gives back is what is archived, where it does."""
-        if not isinstance(stmt, Delete):
-            return super().dispose(connection, stmt, parameters, number=number)
+        """What DELETE gives back is what is archived, where it does."""
         table: Any = stmt.table
         if self._returning:
             rows = self._deleted(connection, table, stmt, parameters)
@@ -131,17 +132,10 @@ class _ToTable(Disposal):
     def __init__(self, sink: TableSink) -> None:
         self._sink = sink
 
-    def dispose(
-        self,
-        connection: Connection,
-        stmt: Delete | Update,
-        parameters: Mapping[str, Any],
-        *,
-        number: int,
+    def _delete(
+        self, connection: Connection, stmt: Delete, parameters: Mapping[str, Any], number: int
     ) -> Disposed:
-        """See `Disposal.dispose`. The rows that are copied are locked until they are deleted."""
-        if not isinstance(stmt, Delete):
-            return super().dispose(connection, stmt, parameters, number=number)
+        """The rows that are copied are locked until they are deleted."""
         table: Any = stmt.table
         copied = self._sink.copy(connection, table, *_criteria(stmt, parameters))
         deleted = connection.execute(stmt, parameters).rowcount

@@ -20,6 +20,8 @@ from sa_perf.retention.archive import FileArchive, restore
 from sa_perf.retention.audit import history
 
 ROWS_A_KILL = 300
+#: How a run ends that finds the policy in somebody else's hands.
+BUSY = 4
 #: Another process does not see a database in memory.
 SHARED = pytest.mark.parametrize(
     "db",
@@ -93,10 +95,16 @@ def _check(db: Any, engine: Engine, folder: Path, *, kills: int) -> None:
     victim = Victim(db.url.render_as_string(hide_password=False), archive)
     try:
         ends = [victim.run(chance.uniform(0.03, 0.25)) for _ in range(kills)]
-        assert any(victim.run(None) == 0 for _ in range(50))
+        last = BUSY
+        for _ in range(50):
+            if last == BUSY:
+                last = victim.run(None)
+        assert last == 0
     finally:
         victim.close()
-    assert ends.count(-signal.SIGKILL) > kills / 2
+    # On a fast machine one may be done before it is killed; none may fail.
+    assert set(ends) <= {-signal.SIGKILL, BUSY, 0}
+    assert -signal.SIGKILL in ends
     runs = history(engine, limit=10_000)
     assert {one.outcome for one in runs} <= {"done", "failed"}
     assert not [one for one in runs if one.outcome == "failed" and "come back" not in one.error]

@@ -40,12 +40,12 @@ def model(folder: str) -> Table:
 
 
 def work(url: str, folder: str) -> int:
-    """Run the policy; 0 where it is done."""
+    """Run the policy; 0 where it is done, 4 where somebody else runs it."""
     engine = create_engine(url)
     (policy,) = run(engine, model(folder), at=NOW).policies
     if policy.outcome != "done":
         sys.stderr.write(f"{policy.outcome}: {policy.reason}\n")
-    return 0 if policy.outcome == "done" else 3
+    return {"done": 0, "busy": 4}.get(policy.outcome, 3)
 
 
 def main() -> None:
