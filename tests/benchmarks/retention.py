@@ -26,14 +26,14 @@ import platform
 import random
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import retention_subjects as by
 from databases import DATABASES, Missing
 from retention_data import pristine
 from retention_load import Memory, Turn, take_memory_turn, take_turn
-from retention_partitions import time_drops
+from retention_partitions import Drop, time_drops
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import __version__ as sqlalchemy_version
@@ -84,7 +84,7 @@ class Outcome:
     environment: dict[str, str]
     results: dict[str, dict[str, Result]] = field(default_factory=dict)
     memory: dict[str, dict[str, Memory]] = field(default_factory=dict)
-    drops: dict[int, list[float]] = field(default_factory=dict)
+    drops: dict[int, list[Drop]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -189,12 +189,24 @@ def targets(outcome: Outcome) -> list[Target]:
             title = f"{name}: {subject}: memory below 64 MB above idle"
             rows.append((title, f"{above:.0f} MB", above < 64))
     if outcome.drops:
-        times = {count: statistics.median(found) for count, found in outcome.drops.items()}
+        rows += _targets_of_drops(outcome.drops)
+    return rows
+
+
+def _targets_of_drops(drops: dict[int, list[Drop]]) -> Iterator[Target]:
+    def told(seconds: Callable[[Drop], float]) -> tuple[str, bool]:
+        times = {
+            count: statistics.median(seconds(one) for one in found)
+            for count, found in drops.items()
+        }
         shown = ", ".join(f"{count:,}: {1_000 * one:.0f} ms" for count, one in times.items())
         apart = max(times.values()) / min(times.values())
-        title = "postgresql: a partition's drop takes as long whatever its rows, within 2 x"
-        rows.append((title, f"{shown}; {apart:.1f} x", apart <= 2))
-    return rows
+        return f"{shown}; {apart:.1f} x", apart <= 2
+
+    title = "postgresql: a partition's drop takes as long whatever its rows, within 2 x"
+    yield title, *told(lambda one: one.seconds)
+    title = "postgresql: the same but for COMMIT, in which the server removes the files"
+    yield title, *told(lambda one: one.seconds - one.commit)
 
 
 def _targets_of(name: str, results: dict[str, Result]) -> Iterator[Target]:
