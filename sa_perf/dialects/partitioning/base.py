@@ -51,6 +51,7 @@ class Part:
         rows: by statistics; None: unknown.
         bytes: with its indexes; None: unknown.
         pending: its detaching was begun and not ended.
+        schema: of its table; None: that of the partitioned one.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Part:
     rows: float | None = None
     bytes: int | None = None
     pending: bool = False
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +73,14 @@ class Detached:
         name: of the partition that it was.
         lower: its first moment.
         upper: the moment behind its last.
+        schema: of the table; None: that of the partitioned one.
     """
 
     table: str
     name: str
     lower: datetime | None
     upper: datetime | None
+    schema: str | None = None
 
 
 class Partitioning(ABC):
@@ -102,9 +106,9 @@ class Partitioning(ABC):
         """A name as SQL has it, without what drivers make of a per cent sign, see `run`."""
         return self._dialect.identifier_preparer.quote(name).replace("%%", "%")
 
-    def qualified(self, name: str) -> str:
-        """The name of a table in the same schema, as SQL has it."""
-        schema = self._table.schema
+    def qualified(self, name: str, schema: str | None = None) -> str:
+        """The name of a table, by itself in the same schema, as SQL has it."""
+        schema = schema or self._table.schema
         return self.quote(name) if schema is None else f"{self.quote(schema)}.{self.quote(name)}"
 
     @abstractmethod
@@ -116,6 +120,17 @@ class Partitioning(ABC):
     @contextmanager
     def yielding(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
         """A transaction that waits for a lock only so long, so that the application goes first."""
+
+    def zone(self, declared: str) -> str:
+        """The zone in which the column's moments and the bounds are written, without one.
+
+        Args:
+            declared: of a column that keeps none.
+        """
+        stored = self.purging.stored_type(self._column.type)
+        if self.purging.keeps_zones and getattr(stored, "timezone", False):
+            return "UTC"
+        return self.purging.zone_of(stored, declared)
 
     def faults(self) -> list[str]:
         """Why the table cannot be partitioned in this database."""
@@ -136,6 +151,30 @@ class Partitioning(ABC):
     @abstractmethod
     def detached(self, connection: Connection) -> list[Detached]:
         """What was detached to be dropped, and still is there: a run was interrupted."""
+
+    def doubtful(self, connection: Connection) -> list[tuple[str, str]]:
+        """Tables that a run meant to drop and nobody may: their names, and a sentence on each."""
+        return []
+
+    @contextmanager
+    def making_way(
+        self,
+        connection: Connection,
+        lower: datetime | None,
+        upper: datetime | None,
+        *,
+        lock_seconds: float,
+    ) -> Iterator[bool]:
+        """Do beforehand what would take long when a partition is made; begun in no transaction.
+
+        Yields:
+            Whether something was done.
+        """
+        yield False
+
+    def create_default(self, connection: Connection) -> str | None:
+        """Make a default partition; its name, None: here it cannot be. Within a transaction."""
+        return None
 
     @abstractmethod
     def create(
@@ -173,7 +212,11 @@ class Partitioning(ABC):
     def detach(
         self, connection: Connection, part: Part, parts: Sequence[Part], *, lock_seconds: float
     ) -> Detached:
-        """Make a table of its own of a partition; in no transaction."""
+        """Make a table of its own of a partition; in no transaction.
+
+        Raises:
+            PartitionStays: this one cannot be taken out, or is no partition any more.
+        """
 
     @abstractmethod
     def attach_back(
@@ -184,6 +227,12 @@ class Partitioning(ABC):
     @abstractmethod
     def drop(self, connection: Connection, detached: Detached) -> None:
         """Drop what was detached; within a transaction that yields."""
+
+    def remove_place(
+        self, connection: Connection, detached: Detached, *, lock_seconds: float
+    ) -> None:
+        """Remove what dropping leaves of a partition in its table; in no transaction."""
+        return  # most databases leave nothing
 
     @abstractmethod
     def attach(
@@ -217,7 +266,9 @@ class Partitioning(ABC):
     def side_table(self, detached: Detached) -> Table:
         """A detached table with the columns of the one that it was part of."""
         columns = [Column(one.name, one.type, key=one.key) for one in self._table.columns]
-        return Table(detached.table, MetaData(), *columns, schema=self._table.schema)
+        return Table(
+            detached.table, MetaData(), *columns, schema=detached.schema or self._table.schema
+        )
 
     def read(self, connection: Connection, sql: str, **values: object) -> Any:  # noqa: ANN401
         """Run one statement with values; its result, whose type differs by SQLAlchemy's version."""
