@@ -34,6 +34,7 @@ from sa_perf.retention.archive.naming import (
     safe,
     suffix_for,
 )
+from sa_perf.retention.archive.source_columns import connected, require_whole_rows
 from sa_perf.retention.archive.storage import LocalStorage, Storage
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class FileArchive:
         run: str,
         children: Sequence[Table] = (),
     ) -> FileSink:
-        """Begin to archive; asks the session for its settings, which is one statement.
+        """Begin to archive; asks for the tables' columns and the session's settings.
 
         Args:
             bind: whose rows are archived; a connection in no transaction is left in none.
@@ -123,19 +124,23 @@ class FileArchive:
             children: tables whose rows are archived along.
 
         Raises:
-            ArchiveError: the session's settings or the store do not allow exact archives.
+            ArchiveError: the session's settings, the tables or the store do not allow exact
+                archives.
             MissingExtra: a package is needed that is not installed.
             UnsupportedDatabase: it is not known how its values are read exactly.
         """
         stored = stored_values_for(bind.dialect)
+        require_whole_rows(bind, (table, *children))
         # What is missing is to be said now, not in the first batch.
         row_format(self.format, self.compression)
         if self.compression == "zstd" and self.format != "parquet":
             from sa_perf.retention.archive import zstd  # noqa: F401
+        with connected(bind) as connection:
+            session = stored.session(connection)
         return FileSink(
             self,
             stored,
-            session=_session(stored, bind),
+            session=session,
             tables=(table, *children),
             policy=policy,
             run=run,
@@ -310,15 +315,3 @@ class FileSink:
         stem = name.removesuffix(self._suffix)
         found = [one for one in self._tables.values() if stem.endswith(f"-{safe(one.fullname)}")]
         return max(found, key=lambda one: len(one.fullname), default=None)
-
-
-def _session(stored: StoredValues, bind: Engine | Connection) -> dict[str, str]:
-    if isinstance(bind, Engine):
-        with bind.connect() as connection:
-            return stored.session(connection)
-    was_in_transaction = bind.in_transaction()
-    try:
-        return stored.session(bind)
-    finally:
-        if not was_in_transaction:
-            bind.rollback()
