@@ -23,6 +23,7 @@ __all__ = [
     "NotInstalled",
     "PaginationError",
     "PartitionError",
+    "PartitionStays",
     "PolicyBusy",
     "RetentionError",
     "SaPerfError",
@@ -141,6 +142,10 @@ class SpaceRefused(SaPerfError, RuntimeError):
 
 class PartitionError(SaPerfError, ValueError):
     """Partitions cannot be made, attached or dropped as asked for; nothing was changed."""
+
+
+class PartitionStays(PartitionError):
+    """One partition cannot be taken out, others perhaps can; `maintain` tells it as one kept."""
 
 
 class MissingTables(SaPerfError, LookupError):

@@ -1,44 +1,40 @@
-"""Declarative range partitions of PostgreSQL.
+"""Declarative range partitions of PostgreSQL: found, taken out, dropped.
 
-A new partition is made as a table and attached, which locks the parent against changes of structure
-only (SHARE UPDATE EXCLUSIVE), while CREATE TABLE ... PARTITION OF locks out everybody. The default
-partition is locked for the moment that it takes to see that none of its rows belong in the new one.
+How they are made and put back is told in `postgresql_attaching`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from sa_perf.dialects.partitioning.base import MARK, Detached, Part, Partitioning, Piece
+from sa_perf.dialects.partitioning.base import Detached, Part
+from sa_perf.dialects.partitioning.postgresql_attaching import Attaching
 from sa_perf.dialects.partitioning.postgresql_catalog import (
     DETACHED,
     KEY,
+    MANAGED,
     MANAGERS,
+    MARKED,
     PARTS,
-    REFERRERS,
-    WRITTEN_COLUMNS,
+    REFERENCES,
 )  # fmt: skip
-from sa_perf.errors import PartitionError
-from sa_perf.tables import UNRECORDED
+from sa_perf.dialects.partitioning.postgresql_marks import ANY_MARK, Mark
+from sa_perf.errors import PartitionError, PartitionStays
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Connection, Engine
+    from sqlalchemy import Column, Connection
 
 __all__ = ["PostgreSQLPartitioning", "partition_by"]
 
-_MOST_BYTES = 63
 _PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]  # theirs
 _BOUNDS = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)")
-_LIKE = "INCLUDING ALL EXCLUDING IDENTITY EXCLUDING INDEXES"
 
 
 def partition_by(column: Column[Any]) -> str:
@@ -46,22 +42,8 @@ def partition_by(column: Column[Any]) -> str:
     return f"RANGE ({_PREPARER.quote(column.name)})"
 
 
-class PostgreSQLPartitioning(Partitioning):
+class PostgreSQLPartitioning(Attaching):
     """Each partition is a table of its own."""
-
-    @contextmanager
-    def connection(self, engine: Engine) -> Iterator[Connection]:
-        """Bounds are read in UTC, whatever the session's zone."""
-        with engine.connect() as connection:
-            options = {"isolation_level": "READ COMMITTED", **UNRECORDED}
-            yield connection.execution_options(**options)
-
-    @contextmanager
-    def yielding(self, connection: Connection, *, lock_seconds: float) -> Iterator[None]:
-        """With ``lock_timeout``."""
-        with self.purging.transaction(connection, lock_seconds=lock_seconds):
-            self._in_utc(connection)
-            yield
 
     def check(self, connection: Connection) -> None:
         """By ``pg_partitioned_table``; and who manages it."""
@@ -91,12 +73,7 @@ class PostgreSQLPartitioning(Partitioning):
             config = f"{self.quote(schema)}.part_config"
             if not readable:
                 return f"pg_partman, perhaps: {config} cannot be read; GRANT SELECT on it"
-            row = self.read(
-                connection,
-                f"SELECT partition_interval, premake, retention FROM {config} "  # noqa: S608
-                "WHERE to_regclass(parent_table) = to_regclass(:name)",
-                name=self._name,
-            ).first()
+            row = self.read(connection, MANAGED.format(config=config), name=self._name).first()
             if row is not None:
                 kept = f", retention {row[2]}" if row[2] else ""
                 return f"pg_partman ({config}: every {row[0]}, premake {row[1]}{kept})"
@@ -111,52 +88,27 @@ class PostgreSQLPartitioning(Partitioning):
             found.append(
                 Part(
                     name=row.name, lower=lower, upper=upper, is_default=row.bound == "DEFAULT",
-                    rows=row.rows, bytes=int(row.bytes), pending=row.pending,
+                    rows=row.rows, bytes=int(row.bytes), pending=row.pending, schema=row.schema,
                 )
             )  # fmt: skip
         return sorted(found, key=lambda one: (one.is_default, one.lower or datetime.min))
 
     def detached(self, connection: Connection) -> list[Detached]:
-        """By the comment on the table."""
-        found = []
-        for row in self.read(connection, DETACHED, mark=f"{MARK}%", name=self._name):
-            told = json.loads(row.comment.removeprefix(MARK))
-            if told["from"] == row.parent:
-                lower, upper = _told(told["l"]), _told(told["u"])
-                found.append(Detached(table=row.name, name=row.name, lower=lower, upper=upper))
-        return found
+        """By the comment on the table, where that leaves no doubt."""
+        return [
+            Detached(
+                table=row.name, name=row.name, lower=mark.lower, upper=mark.upper, schema=row.schema
+            )
+            for row, mark in self._marked(connection)
+            if mark.doubt(row.child, row.oid) is None
+        ]
 
-    def create(
-        self, connection: Connection, pieces: Sequence[Piece], parts: Sequence[Part]
-    ) -> list[str]:
-        """One after the other, in one transaction."""
-        names = []
-        for piece in pieces:
-            name = self.child(piece.suffix)
-            taken = self.read(connection, "SELECT to_regclass(:n)", n=self.qualified(name))
-            if taken.scalar() is not None:
-                raise PartitionError(
-                    f"{name!r} is to be a partition of {self._table.fullname!r}, but a table of "
-                    "that name exists; attach() it, rename or drop it"
-                )
-            for statement in self._create_one(name, piece):
-                self.run(connection, statement)
-            names.append(name)
-        return names
-
-    def create_sql(self, pieces: Sequence[Piece], *, default: bool) -> list[str]:
-        """The default first: then it is empty when the others are attached."""
-        found = []
-        if default:
-            name = self.qualified(self.child("default"))
-            found.append(f"CREATE TABLE {name} PARTITION OF {self._name} DEFAULT")
-        for piece in pieces:
-            found += self._create_one(self.child(piece.suffix), piece)
-        return found
-
-    def default_source(self, default: Part) -> str:
-        """A table."""
-        return self.qualified(default.name)
+    def doubtful(self, connection: Connection) -> list[tuple[str, str]]:
+        """By the comment on the table, where somebody else may have detached it."""
+        told = (
+            (row.name, mark.doubt(row.child, row.oid)) for row, mark in self._marked(connection)
+        )
+        return [(name, reason) for name, reason in told if reason is not None]
 
     def detach(
         self, connection: Connection, part: Part, parts: Sequence[Part], *, lock_seconds: float
@@ -165,159 +117,150 @@ class PostgreSQLPartitioning(Partitioning):
 
         https://www.postgresql.org/docs/current/sql-altertable.html, "DETACH PARTITION".
         """
-        found = Detached(table=part.name, name=part.name, lower=part.lower, upper=part.upper)
-        child = self.qualified(part.name)
+        found = Detached(
+            table=part.name, name=part.name, lower=part.lower, upper=part.upper, schema=part.schema
+        )
+        child = self.qualified(part.name, part.schema)
         with self.yielding(connection, lock_seconds=lock_seconds):
             there = self.parts(connection)
-            now = next((one for one in there if one.name == part.name), None)
+            now = next((one for one in there if _is_same(one, part)), None)
             if now is None:
+                return self._taken_before(connection, found)
+            self._refuse_pending(connection, now, there)
+            keys = self._references(connection, part)
+            at_once = not now.pending and any(one.is_default for one in there)
+            self._mark(connection, found, done=at_once)
+            if at_once:
+                self._detach_at_once(connection, child, keys, lock_seconds)
                 return found
-            pending = [one.name for one in there if one.pending and one.name != part.name]
-            if pending:
-                raise PartitionError(
-                    f"the detaching of {pending[0]!r} was begun and not ended; ALTER TABLE "
-                    f"{self._name} DETACH PARTITION {self.quote(pending[0])} FINALIZE"
-                )
-            self._mark(connection, found)
-            if any(one.is_default for one in parts) and not now.pending:
-                self.run(connection, f"ALTER TABLE {self._name} DETACH PARTITION {child}")
-                return found
-        word = "FINALIZE" if now.pending else "CONCURRENTLY"
-        with self.outside_transactions(connection, lock_seconds=lock_seconds):
-            self.run(connection, f"ALTER TABLE {self._name} DETACH PARTITION {child} {word}")
+        self._detach_concurrently(connection, found, pending=now.pending, lock_seconds=lock_seconds)
         return found
-
-    def attach_back(
-        self, connection: Connection, detached: Detached, *, lock_seconds: float
-    ) -> None:
-        """Its rows were those of a partition: they are seen through once more."""
-        with self.yielding(connection, lock_seconds=lock_seconds):
-            child = self.qualified(detached.table)
-            self.run(connection, f"COMMENT ON TABLE {child} IS NULL")
-            bounds = self._for_values(detached.lower, detached.upper)
-            self.run(connection, f"ALTER TABLE {self._name} ATTACH PARTITION {child} {bounds}")
 
     def drop(self, connection: Connection, detached: Detached) -> None:
         """DROP TABLE."""
-        self.run(connection, f"DROP TABLE {self.qualified(detached.table)}")
-
-    def attach(
-        self, connection: Connection, name: str, piece: Piece, *, lock_seconds: float
-    ) -> None:
-        """With a constraint that is validated before, so that nobody waits for the reading."""
-        child = self.qualified(name)
-        constraint = self.quote(f"sa_perf_{piece.suffix}")
-        lower, upper = self.literal(piece.lower), self.literal(piece.upper)
-        check = f"{self._by} IS NOT NULL AND {self._by} >= {lower} AND {self._by} < {upper}"
-        bounds = self._for_values(piece.lower, piece.upper)
-        gone = f"ALTER TABLE {child} DROP CONSTRAINT IF EXISTS {constraint}"
-        said = (gone, f"ALTER TABLE {child} ADD CONSTRAINT {constraint} CHECK ({check}) NOT VALID")
-        self._step(connection, said, lock_seconds)
-        try:
-            seen = f"ALTER TABLE {child} VALIDATE CONSTRAINT {constraint}"
-            self._step(connection, (seen,), lock_seconds)
-        except IntegrityError as error:
-            self._step(connection, (gone,), lock_seconds)
-            raise PartitionError(
-                f"{name!r} has rows that are not of {piece.lower} to {piece.upper}; give the "
-                "bounds that it has, or delete those rows"
-            ) from error
-        attached = f"ALTER TABLE {self._name} ATTACH PARTITION {child} {bounds}"
-        self._step(connection, (attached, gone), lock_seconds)
-
-    def move_from_default(
-        self, connection: Connection, piece: Piece, parts: Sequence[Part]
-    ) -> tuple[str, int]:
-        """In one transaction under a lock on the default partition, so that no row comes after."""
-        default = self.qualified(next(part.name for part in parts if part.is_default))
-        referrer = self.read(connection, REFERRERS, name=self._name, child=default).scalar()
-        if referrer is not None:
-            raise PartitionError(
-                f"rows of {default} cannot be moved: {referrer} would see them deleted; "
-                "take it off for that time"
-            )
-        name = self.child(piece.suffix)
-        child = self.qualified(name)
-        make, attach = self._create_one(name, piece)
-        lower, upper = self.literal(piece.lower), self.literal(piece.upper)
-        columns = ", ".join(
-            self.quote(row[0]) for row in self.read(connection, WRITTEN_COLUMNS, name=self._name)
-        )
-        self.run(connection, f"LOCK TABLE {self._name} IN SHARE UPDATE EXCLUSIVE MODE")
-        self.run(connection, f"LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE")
-        self.run(connection, make)
-        moved = self.read(
-            connection,
-            f"WITH moved AS (DELETE FROM {default} WHERE {self._by} >= {lower} "  # noqa: S608
-            f"AND {self._by} < {upper} RETURNING {columns}) "
-            f"INSERT INTO {child} ({columns}) SELECT {columns} FROM moved",
-        ).rowcount
-        self.run(connection, attach)
-        return name, moved
-
-    def literal(self, moment: datetime) -> str:
-        """With the offset of UTC where the column has a zone, a day where it has no time."""
-        written = self._column.type.compile(dialect=self._dialect).upper()
-        if written.startswith("DATE"):
-            return f"'{moment.date().isoformat()}'"
-        return f"'{moment.isoformat(sep=' ')}{'+00' if 'WITH TIME ZONE' in written else ''}'"
-
-    def child(self, suffix: str) -> str:
-        """The name of a partition."""
-        return self.fitting(self._table.name, suffix)
-
-    def fitting(self, name: str, suffix: str) -> str:
-        """A name that fits: PostgreSQL cuts off what is longer than 63 bytes."""
-        room = _MOST_BYTES - len(suffix) - 1
-        if len(name.encode()) > room:
-            digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
-            name = name.encode()[: room - 9].decode(errors="ignore") + "_" + digest
-        return f"{name}_{suffix}"
-
-    def _step(self, connection: Connection, statements: Sequence[str], lock_seconds: float) -> None:
-        with self.yielding(connection, lock_seconds=lock_seconds):
-            for statement in statements:
+        default = self._default(connection)
+        if default is not None:  # of a run that was killed while it put the partition back
+            for statement in self._left(connection, default):
                 self.run(connection, statement)
+        self.run(connection, f"DROP TABLE {self.qualified(detached.table, detached.schema)}")
 
-    def _create_one(self, name: str, piece: Piece) -> tuple[str, str]:
-        child = self.qualified(name)
-        bounds = self._for_values(piece.lower, piece.upper)
-        return (
-            f"CREATE TABLE {child} (LIKE {self._name} {_LIKE})",
-            f"ALTER TABLE {self._name} ATTACH PARTITION {child} {bounds}",
-        )
+    def _marked(self, connection: Connection) -> list[tuple[Any, Mark]]:
+        rows = self.read(connection, DETACHED, mark=ANY_MARK, name=self._name)
+        marks = ((row, Mark.read(row.comment)) for row in rows)
+        return [
+            (row, mark) for row, mark in marks if mark is not None and mark.parent == row.parent
+        ]
 
-    def _for_values(self, lower: datetime | None, upper: datetime | None) -> str:
-        low = "MINVALUE" if lower is None else self.literal(lower)
-        high = "MAXVALUE" if upper is None else self.literal(upper)
-        return f"FOR VALUES FROM ({low}) TO ({high})"
+    def _taken_before(self, connection: Connection, found: Detached) -> Detached:
+        """What an earlier try of this run has detached."""
+        for one in self.detached(connection):
+            if (one.schema, one.table) == (found.schema, found.table):
+                return one
+        raise PartitionStays("somebody else detached or dropped it meanwhile")
 
-    def _mark(self, connection: Connection, found: Detached) -> None:
-        parent = self.read(connection, KEY, name=self._name).one().parent
-        bounds = {"l": _written(found.lower), "u": _written(found.upper)}
-        told = json.dumps({"from": parent, **bounds}).replace("'", "''")
-        child = self.qualified(found.table)
-        comment = f"COMMENT ON TABLE {child} IS '{MARK}{told}'"
-        self.run(connection, comment)
+    def _refuse_pending(self, connection: Connection, now: Part, there: Sequence[Part]) -> None:
+        pending = [one for one in there if one.pending and not _is_same(one, now)]
+        if pending:
+            child = self.qualified(pending[0].name, pending[0].schema)
+            raise PartitionError(
+                f"the detaching of {pending[0].name!r} was begun and not ended; ALTER TABLE "
+                f"{self._name} DETACH PARTITION {child} FINALIZE"
+            )
+        child = self.qualified(now.name, now.schema)
+        if (
+            now.pending
+            and Mark.read(self.read(connection, MARKED, name=child).one().comment) is None
+        ):
+            raise PartitionStays(
+                f"somebody else began to detach it; ALTER TABLE {self._name} DETACH PARTITION "
+                f"{child} FINALIZE"
+            )
 
-    def _in_utc(self, connection: Connection) -> None:
-        self.run(connection, "SET LOCAL TimeZone = 'UTC'")
-        self.run(connection, "SET LOCAL DateStyle = 'ISO, YMD'")
+    def _references(self, connection: Connection, part: Part) -> list[str]:
+        """Foreign keys to the table.
 
-    @contextmanager
-    def outside_transactions(
-        self, connection: Connection, *, lock_seconds: float
-    ) -> Iterator[None]:
-        """Each statement by itself, as CONCURRENTLY wants it; waits for a lock only so long."""
-        connection.execution_options(isolation_level="AUTOCOMMIT")
+        Raises:
+            PartitionStays: one of them has rows that refer to the partition.
+        """
+        keys = self.read(connection, REFERENCES, name=self._name, column=self._column.name).all()
+        for key in keys:
+            inside = [f"{column} IS NOT NULL" for column in key.columns]
+            if part.lower is not None:
+                inside.append(f"{key.at} >= {self.literal(part.lower)}")
+            if part.upper is not None:
+                inside.append(f"{key.at} < {self.literal(part.upper)}")
+            if not key.readable:
+                raise PartitionStays(
+                    f"{key.source} refers to it by the foreign key {key.name}, and cannot be read; "
+                    "GRANT SELECT on it"
+                )
+            if self._has(connection, key.source, " AND ".join(inside)):
+                raise PartitionStays(
+                    f"rows of {key.source} refer to it by the foreign key {key.name}; "
+                    "delete those first"
+                )
+        return [f"{key.name} of {key.source}" for key in keys]
+
+    def _detach_at_once(
+        self, connection: Connection, child: str, keys: list[str], lock_seconds: float
+    ) -> None:
+        """Where foreign keys are, PostgreSQL looks for rows of theirs while everybody waits."""
+        if keys:
+            limit = max(1, int(2_000 * lock_seconds))
+            self.run(connection, f"SET LOCAL statement_timeout = {limit}")
         try:
-            self.run(connection, f"SET lock_timeout = {max(1, int(lock_seconds * 1_000))}")
-            yield
-        finally:
+            self.run(connection, f"ALTER TABLE {self._name} DETACH PARTITION {child}")
+        except (IntegrityError, OperationalError) as error:
+            if not keys or self.purging.is_transient(error):
+                raise
+            raise PartitionStays(
+                f"the foreign key {', '.join(keys)} refers to it, or would take more than "
+                f"{2 * lock_seconds:g} s to be checked while everybody waits; delete the rows that "
+                "refer, and have an index on its columns"
+            ) from error
+
+    def _detach_concurrently(
+        self, connection: Connection, found: Detached, *, pending: bool, lock_seconds: float
+    ) -> None:
+        child = self.qualified(found.table, found.schema)
+        word = "FINALIZE" if pending else "CONCURRENTLY"
+        try:
+            with self.outside_transactions(connection, lock_seconds=lock_seconds):
+                self.run(connection, f"ALTER TABLE {self._name} DETACH PARTITION {child} {word}")
+        except BaseException:
             with suppress(DBAPIError):  # the connection may be gone
-                self.run(connection, "RESET lock_timeout")
-            connection.rollback()
-            connection.execution_options(isolation_level="READ COMMITTED")
+                self._unmark(connection, found, lock_seconds)
+            raise
+        with self.yielding(connection, lock_seconds=lock_seconds):
+            self._mark(connection, found, done=True)
+
+    def _mark(self, connection: Connection, found: Detached, *, done: bool) -> None:
+        child = self.qualified(found.table, found.schema)
+        row = self.read(connection, MARKED, name=child).one()
+        before = Mark.read(row.comment)
+        mark = Mark(
+            parent=self.read(connection, KEY, name=self._name).one().parent, child=row.child,
+            oid=row.oid, lower=found.lower, upper=found.upper, done=done,
+            was=row.comment if before is None else before.was,
+        )  # fmt: skip
+        self._comment(connection, child, mark.written())
+
+    def _unmark(self, connection: Connection, found: Detached, lock_seconds: float) -> None:
+        """It is a partition like others again, unless its detaching has begun."""
+        with self.yielding(connection, lock_seconds=lock_seconds):
+            there = self.parts(connection)
+            if any(one.name == found.name and not one.pending for one in there):
+                self._end_mark(connection, self.qualified(found.table, found.schema))
+
+
+def _is_same(one: Part, other: Part) -> bool:
+    """A table may be taken out, and another made of its name."""
+    return (one.schema, one.name, one.lower, one.upper) == (
+        other.schema,
+        other.name,
+        other.lower,
+        other.upper,
+    )
 
 
 def _bounds(written: str) -> tuple[datetime | None, datetime | None]:
@@ -333,11 +276,3 @@ def _moment(written: str) -> datetime | None:
     if value.endswith("+00"):
         return datetime.fromisoformat(f"{value}:00").astimezone(timezone.utc).replace(tzinfo=None)
     return datetime.fromisoformat(value)
-
-
-def _told(written: str | None) -> datetime | None:
-    return None if written is None else datetime.fromisoformat(written)
-
-
-def _written(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
