@@ -1,7 +1,9 @@
 """Rows that refer to expired ones, deleted or detached before them.
 
 They go in transactions of their own, each bounded. In each of these the rows above are looked at
-again and locked: one that is held meanwhile, or has become young, keeps its children.
+again and locked: one that is held meanwhile, or has become young, keeps its children. So are the
+rows themselves: one that has got rows below it since these were cleared stays for another look,
+else the database would delete those along, in no archive and not in the audit.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, not_, select, update
 
 from sa_perf.retention.keys import among, as_stored
 
@@ -74,17 +76,18 @@ class Clearing:
             keys = self._keys(path, [*which, *ours.held()], parameters, rows)
             if not keys:
                 return False
-            matching = among(child.identity, keys, self._dialect)
-            stmt: Any = (
-                update(child.table).where(matching).values({one: None for one in child.columns})
-                if child.how == "detach"
-                else delete(child.table).where(matching)
-            )
+            stmt = self._change(child, among(child.identity, keys, self._dialect))
             done = ours.disposal.dispose(ours.connection, stmt, {}, number=ours.number + 1)
             ours.write(batch, child.table.fullname, done, started, scanned=len(keys))
         ours.took(started, done, of_child=True)
         ours.pause(ours.clock() - started)
         return len(keys) == rows and done.rows > 0
+
+    def _change(self, child: Child, matching: Condition) -> Any:  # noqa: ANN401  # two kinds
+        """The statement; what was below is asked in it, behind the locks, so that none is missed."""
+        if child.how == "detach":
+            return update(child.table).where(matching).values({one: None for one in child.columns})
+        return delete(child.table).where(matching, *(not_(one.any()) for one in child.children))
 
     def _keys(
         self, path: Path, which: Sequence[Condition], parameters: dict[str, Any], rows: int
