@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     DateTime,
     Engine,
     ForeignKey,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    event,
     func,
     insert,
     inspect,
@@ -283,3 +285,165 @@ def test_an_identity_of_the_declaration_is_no_matter(postgresql_database) -> Non
 def test_where_there_is_no_way_it_is_said(mariadb_database) -> None:
     with pytest.raises(PartitionError, match="pt-online-schema-change"):
         convert_plan(mariadb_database.engine(), declared())
+
+
+# What fails
+
+
+def reading(engine: Engine, beginning: str) -> list[Connection]:
+    """Somebody begins to read the table when a statement that begins so is about to run."""
+    held: list[Connection] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def read(conn, cursor, statement, *_: object) -> None:
+        if statement.startswith(beginning) and not held:
+            held.append(None)  # type: ignore[arg-type]  # its own statement comes here too
+            held[0] = engine.connect()
+            held[0].exec_driver_sql("SELECT 1 FROM event").all()
+
+    return held
+
+
+def no_sleep(seconds: float) -> None:
+    """The tests' clock does not wait."""
+
+
+def left(engine: Engine) -> list[str]:
+    """What a conversion leaves of its preparation."""
+    with engine.connect() as connection:
+        return sorted(
+            connection.exec_driver_sql(
+                "SELECT conname FROM pg_constraint WHERE conname LIKE '%%sa_perf%%' UNION ALL "
+                "SELECT indexrelid::regclass::text FROM pg_index "
+                "WHERE indexrelid::regclass::text LIKE '%%sa_perf%%'"
+            ).scalars()
+        )
+
+
+def test_what_cannot_be_taken_back_is_named_with_what_takes_it_off(postgresql_database) -> None:
+    engine = postgresql_database.engine()
+    existing(engine, rows=10)
+    held = reading(engine, "LOCK TABLE event IN ACCESS EXCLUSIVE")
+    with pytest.raises(PartitionError) as caught:
+        convert(engine, declared(), lock_seconds=0.01, tries=2, sleep=no_sleep)
+    message = str(caught.value)
+    assert "the table was in use: 2 tries of 0.01 s" in message
+    assert "later are refused until this is run: ALTER TABLE event DROP CONSTRAINT" in message
+    assert "until this is run: DROP INDEX CONCURRENTLY IF EXISTS event_sa_perf_key" in message
+    held[0].close()
+    assert left(engine) == ["event_sa_perf_key", "event_sa_perf_range"]
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        for told in message.split("this is run: ")[1:]:
+            connection.exec_driver_sql(told.split(";")[0])
+    assert left(engine) == []
+
+
+def test_taking_back_is_tried_for_longer_than_what_failed(postgresql_database) -> None:
+    engine = postgresql_database.engine()
+    existing(engine, rows=10)
+    held = reading(engine, "LOCK TABLE event IN ACCESS EXCLUSIVE")
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            held[0].close()
+
+    with pytest.raises(PartitionError, match="found no moment for the change") as caught:
+        convert(engine, declared(), lock_seconds=0.01, tries=2, sleep=wait)
+    assert "this is run" not in str(caught.value)
+    assert left(engine) == []
+
+
+def test_an_index_is_built_however_long_others_transactions_last(postgresql_database) -> None:
+    engine = postgresql_database.engine()
+    existing(engine, rows=10)
+    other = postgresql_database.engine().connect()
+    other.execution_options(isolation_level="REPEATABLE READ")
+    other.exec_driver_sql("SELECT count(*) FROM person").all()
+    watcher = postgresql_database.engine()
+    stopped = threading.Event()
+
+    def close_when_it_waits() -> None:
+        waits = (
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted "
+            "AND locktype = 'virtualxid' AND clock_timestamp() - query_start > interval '0.3 s'"
+        )
+        while not stopped.is_set():
+            with watcher.connect() as connection:
+                if connection.exec_driver_sql(waits).scalar():
+                    break
+        other.close()
+
+    thread = threading.Thread(target=close_when_it_waits)
+    thread.start()
+    try:
+        convert(engine, declared(), lock_seconds=0.05, tries=1)
+    finally:
+        stopped.set()
+        thread.join()
+    assert status_of(engine) == "p"
+    assert "SET lock_timeout = 0;\nDROP INDEX CONCURRENTLY" in script_of(postgresql_database)
+
+
+def script_of(database) -> str:
+    """The script for another table of that kind."""
+    engine = database.engine()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE visit (id bigint PRIMARY KEY, at timestamptz)")
+    table = Table(
+        "visit",
+        MetaData(),
+        Column("id", BigInteger, primary_key=True),
+        Column("at", DateTime(timezone=True), primary_key=True),
+    )
+    return convert_plan(engine, partition(table, "at")).sql()
+
+
+def test_it_is_given_up_before_the_boundary_comes(postgresql_database) -> None:
+    engine = postgresql_database.engine()
+    existing(engine, rows=10)
+    now = datetime.now(UTC)
+    with postgresql_database.engine().connect() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM event").all()
+        with pytest.raises(PartitionError, match="come too soon, and would be refused"):
+            convert(
+                engine, declared(), now=now, boundary=now + timedelta(minutes=5, seconds=1),
+                lock_seconds=0.05, tries=1_000_000, sleep=no_sleep,
+            )  # fmt: skip
+    assert left(engine) == []
+
+
+def test_a_boundary_of_the_past_is_the_callers_own(postgresql_database) -> None:
+    engine = postgresql_database.engine()
+    existing(engine, rows=0)
+    boundary = datetime(2026, 1, 1, tzinfo=UTC)
+    assert convert(engine, declared(), boundary=boundary).boundary == datetime(2026, 1, 1)
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize(
+    "number", ["bigserial", "bigint GENERATED ALWAYS AS IDENTITY (INCREMENT BY 50 CACHE 3 CYCLE)"]
+)
+def test_all_of_it_stays_its_owners_and_counts_on_as_before(postgresql_database, number) -> None:
+    engine = postgresql_database.engine()
+    existing(engine, number=number, rows=3)
+    counting = (
+        "SELECT increment_by, cache_size, cycle FROM pg_sequences WHERE sequencename ~ '^event'"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "DO $$ BEGIN CREATE ROLE sa_perf_app; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+        )
+        connection.exec_driver_sql("ALTER TABLE event OWNER TO sa_perf_app")
+        before = connection.exec_driver_sql(counting).all()
+    convert(engine, declared())
+    with engine.connect() as connection:
+        owners = connection.exec_driver_sql(
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relname ~ '^event'"
+        ).scalars()
+        assert list(owners) == ["sa_perf_app"]
+        assert connection.exec_driver_sql(counting).all() == before

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
-
-from sa_perf.dialects.partitioning.conversion_catalog import COLUMNS, HINDRANCES, INDEXES, TABLE
+from sa_perf.dialects.partitioning.conversion_catalog import (
+    COLUMNS,
+    HINDRANCES,
+    INDEXES,
+    LEFT_CHECK,
+    LEFT_INDEX,
+    TABLE,
+)
 from sa_perf.errors import PartitionError
-from sa_perf.tables import UNRECORDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversion", "Phase", "conversion_for"]
 
-_OLD = "before"
+_OLD, _CHECK, _INDEX = "before", "sa_perf_range", "sa_perf_key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +91,14 @@ class Conversion:
         self._column = column
         self._old = kind.child(_OLD)
         self._old_sql = kind.qualified(self._old)
-        self._check = self._quote(kind.child("sa_perf_range"))
+        self._check = self._quote(kind.child(_CHECK))
         self._key = [self._quote(one.name) for one in table.primary_key.columns]
-        self._key_index = self._quote(kind.child("sa_perf_key"))
+        self._key_index = self._quote(kind.child(_INDEX))
 
     def youngest(self, connection: Connection) -> datetime | None:
         """The last moment in the table, as it is stored; reads it all where no index serves."""
         stmt = f"SELECT max({self._by}) FROM {self._name}"  # noqa: S608
-        found: datetime | None = self._read(connection, stmt).scalar()
+        found: datetime | None = self.kind.read(connection, stmt).scalar()
         return found
 
     def refuse_hindrances(self, connection: Connection) -> None:
@@ -103,8 +107,8 @@ class Conversion:
         Raises:
             PartitionError: there is something.
         """
-        found = [row[0] for row in self._read(connection, HINDRANCES, **self._named())]
-        if self._read(connection, TABLE, name=self._name).first() is None:
+        found = [row[0] for row in self.kind.read(connection, HINDRANCES, **self._named())]
+        if self.kind.read(connection, TABLE, name=self._name).first() is None:
             found = ["it does not exist"]
         if found:
             raise PartitionError(
@@ -122,10 +126,10 @@ class Conversion:
             pieces: partitions from there on.
             default: have a default partition.
         """
-        about = self._read(connection, TABLE, name=self._name).one()
-        columns = self._read(connection, COLUMNS, name=self._name).all()
-        left = self.kind.child("sa_perf_key")  # by a try that was interrupted
-        indexes = self._read(connection, INDEXES, name=self._name, left=left).all()
+        about = self.kind.read(connection, TABLE, name=self._name).one()
+        columns = self.kind.read(connection, COLUMNS, name=self._name).all()
+        left = self.kind.child(_INDEX)  # by a try that was interrupted
+        indexes = self.kind.read(connection, INDEXES, name=self._name, left=left).all()
         upper = self.kind.literal(boundary)
         has_key = about.key is not None and list(about.key) == [
             one.name for one in self._table.primary_key.columns
@@ -142,19 +146,39 @@ class Conversion:
                     f"ALTER TABLE {self._name} ATTACH PARTITION {self._old_sql} "
                     f"FOR VALUES FROM (MINVALUE) TO ({upper})",
                     f"ALTER TABLE {self._old_sql} DROP CONSTRAINT {self._check}",
-                    *self.kind.create_sql(pieces, default=default),
+                    *self.kind.create_sql(
+                        pieces, default=default, owner=None if about.is_ours else about.owner
+                    ),
                 ),
                 transaction=True,
             ),
         ]
 
-    def undo(self, connection: Connection, *, lock_seconds: float) -> None:
-        """Take the preparation back, so that rows behind the boundary are not refused."""
+    def undo_check(self, connection: Connection, *, lock_seconds: float) -> None:
+        """Take the constraint back, so that rows behind the boundary are not refused."""
         with self.kind.yielding(connection, lock_seconds=lock_seconds):
-            there = self._read(connection, "SELECT to_regclass(:name)", name=self._name).scalar()
-            if there is not None:
-                gone = f"DROP CONSTRAINT IF EXISTS {self._check}"
-                self.kind.run(connection, f"ALTER TABLE {self._name} {gone}")
+            left = self.kind.child(_CHECK)
+            if self.kind.read(connection, LEFT_CHECK, name=self._name, left=left).first():
+                self.kind.run(connection, self.undo_check_sql)
+
+    @property
+    def undo_check_sql(self) -> str:
+        """What takes the constraint back."""
+        return f"ALTER TABLE {self._name} DROP CONSTRAINT {self._check}"
+
+    def undo_index(self, connection: Connection, *, lock_seconds: float) -> None:
+        """Drop the index, which every write keeps up, also where it was not built to the end."""
+        with self.kind.yielding(connection, lock_seconds=lock_seconds):
+            left = self.kind.child(_INDEX)
+            there = self.kind.read(connection, LEFT_INDEX, name=self._name, left=left).first()
+        if there is not None:
+            with self.kind.outside_transactions(connection, lock_seconds=lock_seconds):
+                self.kind.run(connection, self.undo_index_sql)
+
+    @property
+    def undo_index_sql(self) -> str:
+        """What drops the index."""
+        return f"DROP INDEX CONCURRENTLY IF EXISTS {self.kind.qualified(self.kind.child(_INDEX))}"
 
     def _preparation(self, upper: str, *, with_key: bool) -> list[Phase]:
         gone = f"ALTER TABLE {self._name} DROP CONSTRAINT IF EXISTS {self._check}"
@@ -172,13 +196,12 @@ class Conversion:
             ),
         ]
         if with_key:
-            index = self.kind.qualified(self.kind.child("sa_perf_key"))
             make = f"CREATE UNIQUE INDEX CONCURRENTLY {self._key_index}"
             phases.append(
                 Phase(
                     title="An index for the key with the moment in it: built while nobody waits",
                     statements=(
-                        f"DROP INDEX CONCURRENTLY IF EXISTS {index}",
+                        self.undo_index_sql,
                         f"{make} ON {self._name} ({', '.join(self._key)})",
                     ),
                     transaction=False,
@@ -221,12 +244,14 @@ class Conversion:
         columns: Sequence[Any],
         indexes: Sequence[Any],
     ) -> list[str]:
-        """A table like the old one, with its key, indexes, references, owner and grants."""
+        """A table like the old one, with its owner first, key, indexes, references and grants."""
         found = [
             f"CREATE TABLE {self._name} (LIKE {self._old_sql} INCLUDING ALL EXCLUDING IDENTITY "
             f"EXCLUDING INDEXES) PARTITION BY RANGE ({self._by})",
             f"ALTER TABLE {self._name} DROP CONSTRAINT {self._check}",
         ]
+        if not about.is_ours:
+            found.append(f"ALTER TABLE {self._name} OWNER TO {self._quote(about.owner)}")
         if self._key:
             name = self._quote(about.key_name or f"{self._table.name}_pkey")
             found.append(
@@ -237,8 +262,7 @@ class Conversion:
         found += about.references or []
         for column in columns:
             found += self._counting(column)
-        owner = f"ALTER TABLE {self._name} OWNER TO {self._quote(about.owner)}"
-        return [*found, owner, *about.grants]
+        return [*found, *about.grants]
 
     def _counting(self, column: Any) -> list[str]:  # noqa: ANN401  # a row
         """A column that counts goes on where it stands."""
@@ -248,16 +272,14 @@ class Conversion:
         counter = f"pg_get_serial_sequence({_text(self._name)}, {_text(column.name)})"
         how = "ALWAYS" if column.identity == "a" else "BY DEFAULT"
         return [
-            f"ALTER TABLE {self._name} ALTER COLUMN {name} ADD GENERATED {how} AS IDENTITY",
+            f"ALTER TABLE {self._name} ALTER COLUMN {name} ADD GENERATED {how} AS IDENTITY "
+            f"({column.options})",
             f"SELECT setval({counter}, last_value, is_called) FROM {column.sequence}",  # noqa: S608
             f"ALTER TABLE {self._old_sql} ALTER COLUMN {name} DROP IDENTITY",
         ]
 
     def _named(self) -> dict[str, object]:
         return {"name": self._name, "column": self._column.name}
-
-    def _read(self, connection: Connection, sql: str, **values: object) -> Any:  # noqa: ANN401
-        return connection.execute(text(sql), values, execution_options=UNRECORDED)
 
 
 def _text(value: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "HINDRANCES", "INDEXES", "TABLE"]
+__all__ = ["COLUMNS", "HINDRANCES", "INDEXES", "LEFT_CHECK", "LEFT_INDEX", "TABLE"]
 
 TABLE = """
-SELECT pg_get_userbyid(c.relowner) AS owner, key.name AS key_name, key.columns AS key,
+SELECT pg_get_userbyid(c.relowner) AS owner, pg_get_userbyid(c.relowner) = current_user AS is_ours,
+       key.name AS key_name, key.columns AS key,
        (SELECT array_agg(format('ALTER TABLE %s ADD CONSTRAINT %I %s', CAST(:name AS text),
                                 f.conname,
                                 pg_get_constraintdef(f.oid)) ORDER BY f.conname)
@@ -26,11 +27,15 @@ SELECT pg_get_userbyid(c.relowner) AS owner, key.name AS key_name, key.columns A
 """
 #: Columns that count by a sequence of their own.
 COLUMNS = """
-SELECT a.attname AS name, a.attidentity::text AS identity, d.objid::regclass::text AS sequence
+SELECT a.attname AS name, a.attidentity::text AS identity, d.objid::regclass::text AS sequence,
+       format('START WITH %s INCREMENT BY %s MINVALUE %s MAXVALUE %s CACHE %s%s', q.seqstart,
+              q.seqincrement, q.seqmin, q.seqmax, q.seqcache,
+              CASE WHEN q.seqcycle THEN ' CYCLE' ELSE '' END) AS options
   FROM pg_attribute a
   JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
    AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')
   JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+  JOIN pg_sequence q ON q.seqrelid = s.oid
  WHERE a.attrelid = to_regclass(:name) AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum
 """
@@ -45,6 +50,14 @@ SELECT c.relname AS name, CASE WHEN k.oid IS NULL THEN pg_get_indexdef(i.indexre
  WHERE i.indrelid = to_regclass(:name) AND NOT i.indisprimary AND i.indisvalid
    AND c.relname <> :left
  ORDER BY c.relname
+"""
+#: What a conversion that failed has left of its preparation.
+LEFT_CHECK = """
+SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(:name) AND conname = :left
+"""
+LEFT_INDEX = """
+SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+ WHERE i.indrelid = to_regclass(:name) AND c.relname = :left
 """
 #: What would be lost, or would not let the table become a partition; a phrase each.
 HINDRANCES = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["PostgreSQLSession"]
 
 _MOST_BYTES = 63
+#: In milliseconds, that a timeout can be: 24 days.
+_LONGEST = 2_147_483_647
 _LIKE = "INCLUDING ALL EXCLUDING IDENTITY EXCLUDING INDEXES"
 
 
@@ -146,4 +149,4 @@ class PostgreSQLSession(Partitioning):
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(1, int(seconds * 1_000))
+    return min(max(1, math.ceil(seconds * 1_000)), _LONGEST)

@@ -7,17 +7,18 @@ the script of `convert_plan` before `convert` runs it. PostgreSQL only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from sa_perf.dialects.partitioning import Piece
 from sa_perf.dialects.partitioning.conversion import Conversion, conversion_for
-from sa_perf.errors import PartitionError, PolicyBusy
+from sa_perf.errors import PartitionError, PolicyBusy, SaPerfWarning
 from sa_perf.retention.partitions.declaration import Declared, PartitionPlan, declared_partition
 from sa_perf.retention.partitions.intervals import Span
 from sa_perf.retention.partitions.patience import Patience, lock_name, refuse_asynchronous
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["ConversionPlan", "ConversionStep", "convert", "convert_plan"]
 
 _MARGIN = timedelta(hours=1)
+#: So long before the boundary it is given up, and there is time to take back what was prepared.
+_NEAR = timedelta(minutes=5)
+_UNDO_TRIES = 24
 #: Rows of a far future are rather faults than data.
 _FARTHEST = timedelta(days=366)
 
@@ -63,11 +67,15 @@ class ConversionPlan:
 
     def sql(self, *, lock_seconds: float = 2.0) -> str:
         """The script, for psql or a migration; after a failed step begin again from the first."""
-        lines = [f"SET lock_timeout = '{round(lock_seconds * 1_000)}ms';"]
+        limit = f"SET lock_timeout = '{round(lock_seconds * 1_000)}ms';"
+        lines = [limit]
         for number, step in enumerate(self.steps, start=1):
             lines += ["", f"-- {number}. {step.title}"]
             body = [f"{statement};" for statement in step.statements]
-            lines += ["BEGIN;", *body, "COMMIT;"] if step.transaction else body
+            if step.transaction:
+                lines += ["BEGIN;", *body, "COMMIT;"]
+            else:  # waits for older transactions, in nobody's way
+                lines += ["SET lock_timeout = 0;", *body, limit]
         return "\n".join([*lines, ""])
 
 
@@ -115,10 +123,11 @@ def convert(
 ) -> ConversionPlan:
     """Convert a table in use; see `convert_plan`, whose arguments it takes.
 
-    What fails is taken back. What was killed is begun again by a second call; until then the table
-    may refuse rows behind the boundary (a constraint says so by name). Statements that wait for
-    the exchange of the tables go on with the new one. It takes about as long as reading the table
-    twice.
+    What fails is taken back; where the table is in use all the time, so that this fails too, the
+    error says what stays and how to take it off. What was killed is begun again by a second call;
+    until then the table may refuse rows behind the boundary (a constraint says so by name). Ends
+    before the boundary comes. Statements that wait for the exchange of the tables go on with the
+    new one. It takes about as long as reading the table twice.
 
     Args:
         engine: of the database.
@@ -134,7 +143,7 @@ def convert(
 
     Raises:
         PartitionError: as for `convert_plan`, or the table was in use all the time, or rows have no
-            moment.
+            moment, or it took until the boundary was near.
         PolicyBusy: another process is at it.
     """
     plan = declared_partition(declaration)
@@ -147,7 +156,8 @@ def convert(
             raise PolicyBusy(f"somebody else converts {plan.table.fullname!r} now", owner=None)
         try:
             planned = _planned(plan, conversion, connection, now, boundary)
-            _take_all(plan, conversion, connection, planned, patience)
+            watch = _Watch(plan, conversion, connection, planned.boundary, now)
+            _take_all(plan, conversion, connection, planned, patience, watch)
         finally:
             connection.rollback()
             kind.purging.unlock(connection, name)
@@ -163,12 +173,13 @@ def _planned(
 ) -> ConversionPlan:
     with connection.begin():
         conversion.refuse_hindrances(connection)
-        at = plan.wall(now or conversion.kind.purging.utc_now(connection))
+        kind = conversion.kind
+        at = plan.wall(now or kind.purging.utc_now(connection), kind)
         last = conversion.youngest(connection)
         if last is not None and not isinstance(last, datetime):
             last = datetime(last.year, last.month, last.day)
-        youngest = None if last is None else plan.wall(last) if last.tzinfo else last
-        end = _boundary(plan, at, youngest) if boundary is None else plan.wall(boundary)
+        youngest = None if last is None else plan.wall(last, kind) if last.tzinfo else last
+        end = _boundary(plan, at, youngest) if boundary is None else plan.wall(boundary, kind)
         if youngest is not None and youngest >= end:
             raise PartitionError(
                 f"{plan.table.fullname!r} has rows of {youngest}, which is behind the boundary "
@@ -200,45 +211,113 @@ def _pieces(plan: PartitionPlan, now: datetime, boundary: datetime) -> list[Piec
     return plan.pieces(cut)
 
 
+class _Watch:
+    """How long until rows come that the table refuses; None where the boundary is of the past."""
+
+    def __init__(
+        self,
+        plan: PartitionPlan,
+        conversion: Conversion,
+        connection: Connection,
+        boundary: datetime,
+        now: datetime | None,
+    ) -> None:
+        self._plan, self._kind, self._connection = plan, conversion.kind, connection
+        self._boundary = boundary
+        clock = self._clock()
+        self._ahead = timedelta(0) if now is None else now - clock
+        self._looks = boundary > plan.wall(clock + self._ahead, self._kind)
+
+    def seconds(self) -> float | None:
+        """Those that are left for a statement; in no transaction.
+
+        Raises:
+            PartitionError: none.
+        """
+        if not self._looks:
+            return None
+        left = self._boundary - self._plan.wall(self._clock() + self._ahead, self._kind) - _NEAR
+        if left <= timedelta(0):
+            raise PartitionError(
+                f"{self._plan.table.fullname!r} is not converted: rows of {self._boundary} come "
+                "too soon, and would be refused; give a later boundary="
+            )
+        return left.total_seconds()
+
+    def _clock(self) -> datetime:
+        with self._connection.begin():
+            return self._kind.purging.utc_now(self._connection)
+
+
 def _take_all(
     plan: PartitionPlan,
     conversion: Conversion,
     connection: Connection,
     planned: ConversionPlan,
     patience: Patience,
+    watch: _Watch,
 ) -> None:
     try:
         for step in planned.steps:
-            _take(conversion, connection, step, patience)
+            _take(conversion, connection, step, patience, watch)
     except BaseException as error:
         connection.rollback()
-        with suppress(Exception):  # what failed first is what is to be told
-            patience.run(
-                conversion.kind,
-                connection,
-                lambda: conversion.undo(connection, lock_seconds=patience.lock_seconds),
-            )
+        stays = "".join(_undo(conversion, connection, planned, patience))
         if isinstance(error, IntegrityError):
             raise PartitionError(
                 f"{plan.table.fullname!r} has rows without a moment, or of {planned.boundary} and "
-                "later; mend or delete them"
+                f"later; mend or delete them{stays}"
             ) from error
+        if stays and isinstance(error, Exception):
+            raise PartitionError(f"{error}{stays}") from error
+        if stays:
+            warnings.warn(f"{plan.table.fullname!r}{stays}", SaPerfWarning, stacklevel=4)
         raise
 
 
+def _undo(
+    conversion: Conversion, connection: Connection, planned: ConversionPlan, patience: Patience
+) -> Iterator[str]:
+    """Take back what was prepared; what stays, as the end of a sentence."""
+    longer = replace(patience, tries=max(patience.tries, _UNDO_TRIES))
+    seconds = patience.lock_seconds
+    undone = (
+        (conversion.undo_check, f"rows of {planned.boundary} and later are refused until "
+         f"this is run: {conversion.undo_check_sql}"),
+        (conversion.undo_index, "every write keeps an index up until this is run: "
+         f"{conversion.undo_index_sql}"),
+    )  # fmt: skip
+    for undo, stays in undone:
+        try:
+            longer.run(conversion.kind, connection, partial(undo, connection, lock_seconds=seconds))
+        except Exception:  # what failed first is what is to be told
+            connection.rollback()
+            yield f"; {stays}"
+
+
 def _take(
-    conversion: Conversion, connection: Connection, step: ConversionStep, patience: Patience
+    conversion: Conversion,
+    connection: Connection,
+    step: ConversionStep,
+    patience: Patience,
+    watch: _Watch,
 ) -> None:
-    kind, seconds = conversion.kind, patience.lock_seconds
+    kind = conversion.kind
 
     def act() -> None:
-        if step.transaction:
-            with kind.yielding(connection, lock_seconds=seconds):
+        left = watch.seconds()
+        how = (
+            kind.yielding(connection, lock_seconds=patience.lock_seconds, seconds=left)
+            if step.transaction
+            else kind.outside_transactions(connection, lock_seconds=None, seconds=left)
+        )
+        try:
+            with how:
                 for statement in step.statements:
                     kind.run(connection, statement)
-        else:
-            with kind.outside_transactions(connection, lock_seconds=seconds):
-                for statement in step.statements:
-                    kind.run(connection, statement)
+        except DBAPIError:
+            connection.rollback()
+            watch.seconds()  # it may have been cancelled for that
+            raise
 
     patience.run(kind, connection, act)
