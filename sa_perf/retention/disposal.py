@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, Delete, select
+from sqlalchemy import BindParameter, Delete
 from sqlalchemy.sql import visitors
 
 from sa_perf.errors import ArchiveError
 from sa_perf.retention.archive import FileSink
-from sa_perf.retention.tables import batches
+from sa_perf.retention.archive.audited import Audited
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table, Update
 
     from sa_perf.dialects.purging import Purging
     from sa_perf.retention.archive import ArchiveFile, TableSink
+    from sa_perf.retention.lease import Lease
     from sa_perf.retention.steps import Step
 
 __all__ = ["Disposal", "Disposed", "RowsChanged", "disposal_for"]
-
-#: Names of files in one statement.
-_CHUNK = 500
 
 
 class RowsChanged(ArchiveError):
@@ -147,16 +146,18 @@ class _ToTable(Disposal):
         self._sink.close()
 
 
-def disposal_for(step: Step, connection: Connection, run: str) -> Disposal:
+def disposal_for(step: Step, connection: Connection, run: str, lease: Lease) -> Disposal:
     """How a policy's rows leave; puts in order what an interrupted run left in its archive.
 
     Args:
         step: the policy.
         connection: of the run, in no transaction.
         run: id of the run.
+        lease: renewed where that takes long.
 
     Raises:
         ArchiveError: the archive is not to be had, or not what it was.
+        LeaseLost: another runner has the policy now.
         MissingExtra: its format needs a package that is not installed.
     """
     archive = step.target.policy.archive
@@ -170,21 +171,11 @@ def disposal_for(step: Step, connection: Connection, run: str) -> Disposal:
         run=run,
         children=[child for child in dict.fromkeys(children) if child is not table],
     )
-    sink.reconcile(lambda names: _committed(connection, step.purging, names))
-    return _ToFiles(sink, step.purging) if isinstance(sink, FileSink) else _ToTable(sink)
-
-
-def _committed(connection: Connection, purging: Purging, names: Sequence[str]) -> dict[str, str]:
-    """Of some files those whose batch was committed, with their SHA-256."""
-    found: dict[str, str] = {}
-    for at in range(0, len(names), _CHUNK):
-        some = batches.c.archive_file.in_(names[at : at + _CHUNK])
-        with purging.reading(connection):
-            rows = connection.execute(
-                select(batches.c.archive_file, batches.c.archive_sha256).where(some)
-            )
-            found.update((str(name), str(digest)) for name, digest in rows)
-    return found
+    if not isinstance(sink, FileSink):
+        return _ToTable(sink)
+    keep = partial(lease.keep, connection)
+    sink.reconcile(Audited(connection, step.purging, step.name, keep))
+    return _ToFiles(sink, step.purging)
 
 
 def _criteria(stmt: Delete, parameters: Mapping[str, Any]) -> list[Any]:

@@ -318,7 +318,7 @@ class Execution:
             step=self.step,
             lease=lease,
             run_id=run_id,
-            disposal=disposal_for(self.step, connection, self.context.run),
+            disposal=disposal_for(self.step, connection, self.context.run, lease),
             throttle=Throttle(
                 self.step.target.policy.batch,
                 target_seconds=purging.target_seconds,

@@ -1,28 +1,27 @@
 """Archive to files: one for each batch, verified before rows go.
 
 What counts is the audit: a file holds archived rows once its name stands in a committed row of it,
-which the transaction that deletes the rows writes. Any other file is left over from a batch that
-did not come to its end, and `FileSink.reconcile` removes it. The manifest tells the same without
-the database.
+which the transaction that deletes the rows writes. Another file of a run that has ended is left
+over from a batch that did not come to its end, and `FileSink.reconcile` removes it. The manifest
+tells the same without the database.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from sa_perf.dialects.stored_values import StoredValues, stored_values_for
 from sa_perf.errors import ArchiveError, RetentionError
-from sa_perf.retention.archive.checking import broken, check_file, entries_of, told
+from sa_perf.retention.archive.checking import check_file, told
 from sa_perf.retention.archive.compression import Compression, compressing
 from sa_perf.retention.archive.formats import Layout
-from sa_perf.retention.archive.manifest import ArchiveFile, Entry, Measured
+from sa_perf.retention.archive.manifest import ArchiveFile, Measured, Origin
 from sa_perf.retention.archive.naming import (
     COMPRESSIONS,
     FORMATS,
@@ -30,20 +29,22 @@ from sa_perf.retention.archive.naming import (
     file_name,
     format_of,
     row_format,
-    run_of,
     safe,
     suffix_for,
 )
+from sa_perf.retention.archive.reconciling import reconcile
 from sa_perf.retention.archive.source_columns import connected, require_whole_rows
 from sa_perf.retention.archive.storage import LocalStorage, Storage
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
 
-__all__ = ["Committed", "FileArchive", "FileSink"]
+    from sa_perf.retention.archive.audited import Audited
 
-#: Names of files to their sums, or what looks up the sums of the given names.
-Committed: TypeAlias = "Mapping[str, str] | Callable[[Sequence[str]], Mapping[str, str]]"
+__all__ = ["FileArchive", "FileSink"]
+
+#: Schemes of URLs that are paths of the local disk.
+_LOCAL = ("file", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,13 @@ class FileArchive:
 
     def __str__(self) -> str:
         """Where and how, without user and password."""
+        return f"{self.place} ({self.format}, {self.compression or 'not compressed'})"
+
+    @property
+    def place(self) -> str:
+        """Where, without user and password."""
         scheme, mark, rest = str(self.path).partition("://")
-        place = f"{scheme}://{rest.rpartition('@')[2]}" if mark else scheme
-        return f"{place} ({self.format}, {self.compression or 'not compressed'})"
+        return f"{scheme}://{rest.rpartition('@')[2]}" if mark else scheme
 
     def storage(self) -> Storage:
         """Where the files lie.
@@ -99,8 +104,9 @@ class FileArchive:
             MissingExtra: ``fsspec`` is needed and not installed.
             ArchiveError: fsspec knows no such store.
         """
-        if "://" not in str(self.path):
-            return LocalStorage(Path(self.path).absolute())
+        scheme, mark, rest = str(self.path).partition("://")
+        if not mark or scheme in _LOCAL:
+            return LocalStorage(Path(rest if mark else self.path).absolute())
         from sa_perf.retention.archive.remote import RemoteStorage
 
         return RemoteStorage(str(self.path))
@@ -162,15 +168,23 @@ class FileSink:
     ) -> None:
         self._archive = archive
         self._storage = archive.storage()
-        self._format, self._compression = format_of(suffix_for(archive.format, archive.compression))
         self._suffix = suffix_for(archive.format, archive.compression)
+        self._format, self._compression = format_of(self._suffix)
         self._stored = stored
-        self._session = session
-        self._tables = {one.fullname: one for one in tables}
-        self._policy = policy
-        self._run = run
         self._folder = safe(policy)
-        self._written: dict[str, Entry] = {}
+        self._origin = Origin(
+            run=run,
+            policy=policy,
+            database=stored.family,
+            session=session,
+            tables={
+                one.fullname: {column.name: stored.type_name(column) for column in one.columns}
+                for one in tables
+            },
+        )
+        self._is_told = False
+        #: Files to tables.
+        self._written: dict[str, str] = {}
         self._committed: set[str] = set()
 
     def columns(self, table: Table) -> list[ColumnElement[Any]]:
@@ -187,52 +201,37 @@ class FileSink:
 
     def file_name(self, number: int, table: Table) -> str:
         """The name of the file of a batch, below the archive's path."""
-        return file_name(self._policy, self._run, number, table.fullname, suffix=self._suffix)
+        origin = self._origin
+        return file_name(origin.policy, origin.run, number, table.fullname, suffix=self._suffix)
 
-    def reconcile(self, committed: Committed, *, thorough: bool = False) -> None:
+    def reconcile(self, audited: Audited) -> None:
         """Make files and manifest agree with the audit; call it as the only runner of the policy.
 
-        Files that no committed batch names are removed: a batch was interrupted. Files that one
-        names but the manifest does not are summed and listed again.
-
-        Args:
-            committed: files of the policy's committed batches to their SHA-256: all of them, or
-                what looks up some names (better where a policy has run for years).
-            thorough: sum every file, not only those that are not listed yet.
+        Files of ended runs that no committed batch names are removed: a batch was interrupted.
+        Files that one names but the manifest does not are summed and listed again.
 
         Raises:
             ArchiveError: a committed file is missing or is not what was written; nothing was
                 removed.
+            LeaseLost: another runner has the policy now.
         """
         with told(f"archive {str(self._archive)!r} cannot be used"):
-            self._reconcile(committed, thorough=thorough)
-
-    def _reconcile(self, committed: Committed, *, thorough: bool) -> None:
-        sizes = self._storage.sizes(self._folder)
-        listed = entries_of(self._storage, self._folder)
-        known = committed(sorted(sizes)) if callable(committed) else committed
-        for name in {*listed, *(() if callable(committed) else known)}:
-            entry = listed.get(name)
-            if name not in sizes:
-                raise broken(name, "is missing")
-            if entry is not None and sizes[name] != entry.file.bytes:
-                raise broken(name, f"has {sizes[name]} bytes instead of {entry.file.bytes}")
-        for name in sorted(sizes):
-            if name in known and (thorough or name not in listed):
-                file = check_file(self._storage, name, sha256=known[name])
-                if name not in listed:
-                    self._list(self._entry(file, self._table_of(name)))
-        for name in sizes.keys() - known.keys() - listed.keys():
-            self._storage.remove(name)
-        self._committed = {*listed, *(sizes.keys() & known.keys())}
+            self._committed = reconcile(
+                self._storage,
+                self._folder,
+                audited,
+                place=self._archive.place,
+                origin=self._origin,
+            )
 
     def write(
         self, table: Table, columns: Sequence[Any], rows: Iterable[Any], name: str
     ) -> ArchiveFile:
         """Write a batch's rows; when it returns they lie there, durable and verified.
 
-        Rows are taken one by one; a thousand are held at a time (Parquet: all of them). The same
-        name may be written again as long as its batch was not committed.
+        Of rows that come one by one a thousand are held at a time (Parquet: all of them); a run
+        gives those of a batch in a list, so that many rows are in memory. The same name may be
+        written again as long as its batch was not committed.
 
         Args:
             table: that the rows are of.
@@ -247,34 +246,43 @@ class FileSink:
         names = tuple(str(getattr(one, "name", one)) for one in columns)
         self._check_names(table, names, name)
         with told(f"{name!r} could not be written"):
+            self._tell_origin()
             with self._storage.create(name) as raw:
                 measured = Measured(raw)
                 with compressing(cast("BinaryIO", measured), self._compression) as stream:
                     count = self._format.write(stream, Layout(table.fullname, names), rows)
             self._verify(name, measured.sha256, count)
-        file = ArchiveFile(name=name, rows=count, bytes=measured.bytes, sha256=measured.sha256)
-        self._written[name] = self._entry(file, table)
-        return file
+        self._written[name] = table.fullname
+        return ArchiveFile(name=name, rows=count, bytes=measured.bytes, sha256=measured.sha256)
 
-    def committed(
-        self, file: ArchiveFile, *, after_key: str | None = None, upto_key: str | None = None
-    ) -> None:
+    def committed(self, file: ArchiveFile) -> None:
         """List a file in the manifest, once its batch is committed.
 
         If this fails, or does not happen, `reconcile` of the next run does it.
 
         Args:
             file: as `write` gave it.
-            after_key: that the rows are above, as JSON.
-            upto_key: that the rows go up to.
+
+        Raises:
+            ArchiveError: it could not be listed.
         """
         self._committed.add(file.name)
-        written = self._written.pop(file.name)
-        self._list(replace(written, after_key=after_key, upto_key=upto_key))
+        entry = self._origin.entry(file, self._written.pop(file.name))
+        with told(
+            f"{file.name!r} could not be listed", "its rows are archived, and the next run lists it"
+        ):
+            self._storage.list_line(self._folder, file.name, entry.line())
 
     def close(self) -> None:
         """Forget files whose batches were not committed; they are the next run's to remove."""
         self._written.clear()
+
+    def _tell_origin(self) -> None:
+        """Say in the manifest where the run's rows come from, before its first file."""
+        if not self._is_told:
+            name = f"{self._folder}/{safe(self._origin.run)}"
+            self._storage.list_line(self._folder, name, self._origin.line())
+            self._is_told = True
 
     def _verify(self, name: str, sha256: str, rows: int) -> None:
         try:
@@ -294,24 +302,3 @@ class FileSink:
             raise ArchiveError(f"{name!r} is no name of this archive; use file_name()")
         if name in self._committed:
             raise ArchiveError(f"{name!r} holds rows of a committed batch; it is not replaced")
-
-    def _entry(self, file: ArchiveFile, table: Table | None) -> Entry:
-        columns = () if table is None else table.columns
-        return Entry(
-            file=file,
-            run=run_of(file.name),
-            policy=self._policy,
-            table="" if table is None else table.fullname,
-            database=self._stored.family,
-            columns={one.name: self._stored.type_name(one) for one in columns},
-            session=self._session,
-            written_at=datetime.now(timezone.utc),
-        )
-
-    def _list(self, entry: Entry) -> None:
-        self._storage.list_file(self._folder, entry.file.name, entry.line())
-
-    def _table_of(self, name: str) -> Table | None:
-        stem = name.removesuffix(self._suffix)
-        found = [one for one in self._tables.values() if stem.endswith(f"-{safe(one.fullname)}")]
-        return max(found, key=lambda one: len(one.fullname), default=None)

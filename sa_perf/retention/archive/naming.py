@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sa_perf.errors import ArchiveError
 from sa_perf.retention.archive.compression import Compression, suffix_of
 from sa_perf.retention.archive.formats import Csv, JsonLines, RowFormat
+from sa_perf.retention.archive.storage import TEMPORARY
 
 __all__ = [
     "COMPRESSIONS",
@@ -17,8 +18,8 @@ __all__ = [
     "FileFormat",
     "file_name",
     "format_of",
+    "readings_of",
     "row_format",
-    "run_of",
     "safe",
     "suffix_for",
 ]
@@ -50,15 +51,34 @@ def suffix_for(format: FileFormat, compression: Compression | None) -> str:
     return f".{format}" if format == "parquet" else f".{format}{suffix_of(compression)}"
 
 
+#: Longer ones first: each ends as well as one of the others.
+_SUFFIXES = sorted(
+    {suffix_for(one, other) for one in FORMATS for other in COMPRESSIONS}, key=len, reverse=True
+)
+#: Between a run and a table.
+_NUMBER = re.compile(r"-\d{6,}-")
+
+
 def file_name(policy: str, run: str, number: int, table: str, *, suffix: str) -> str:
     """``policy/run-number-table.suffix``: names of a run sort in the order of its batches."""
     return f"{safe(policy)}/{safe(run)}-{number:06d}-{safe(table)}{suffix}"
 
 
-def run_of(name: str) -> str:
-    """The run that wrote a file, by its name; as `safe` wrote it, which changes no plain id."""
-    found = re.fullmatch(r"(?:.*/)?(.+)-\d{6,}-.*", name)
-    return found[1] if found else ""
+def readings_of(name: str) -> list[tuple[str, str]]:
+    """Runs and tables that a file may be of, as `safe` writes them.
+
+    Several, where a run or a table has itself what looks like the number between the two. None,
+    where it is no file of an archive's. One that was left half-written is its batch's.
+    """
+    own = name.rpartition("/")[2]
+    if own.startswith(".") and own.endswith(TEMPORARY):
+        own = own[1:].removesuffix(TEMPORARY)
+    stem = next((own.removesuffix(one) for one in _SUFFIXES if own.endswith(one)), "")
+    return [
+        (stem[: found.start()], stem[found.end() :])
+        for found in (_NUMBER.match(stem, at.start()) for at in re.finditer("-", stem))
+        if found is not None and found.start() and found.end() < len(stem)
+    ]
 
 
 def format_of(name: str) -> tuple[RowFormat, Compression | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any, BinaryIO, cast
 
 from sa_perf.errors import ArchiveError, MissingExtra
@@ -25,6 +26,8 @@ MANIFEST = "manifest"
 #: Read files larger than this lie on the local disk meanwhile.
 IN_MEMORY_BYTES = 16 << 20
 COPY_BYTES = 1 << 20
+#: Lines of a manifest that are asked for at once.
+LINES = 200
 
 
 class RemoteStorage:
@@ -33,6 +36,8 @@ class RemoteStorage:
     Args:
         url: of the folder, e.g. ``"s3://bucket/archive"``; who may write there is the store's own
             business (environment, roles), so no secret need stand in it.
+
+    Its methods raise OSError for whatever a store's own package raises.
 
     Raises:
         ArchiveError: fsspec knows no such store, or lacks the package for it.
@@ -58,10 +63,12 @@ class RemoteStorage:
             yield cast("BinaryIO", file)
             file.flush()
             size = file.tell()
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._fs.put_file(file.name, path)
-        self._fs.invalidate_cache()
-        found = self._fs.info(path)["size"]
+            with _asking():
+                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+                self._fs.put_file(file.name, path)
+        with _asking():
+            self._fs.invalidate_cache()
+            found = self._fs.info(path)["size"]
         if found != size:
             raise ArchiveError(f"{name!r} has {found} bytes in the store, {size} were sent")
 
@@ -69,7 +76,7 @@ class RemoteStorage:
         """Fetch a file whole."""
         fetched = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115  # returned
         try:
-            with self._fs.open(self._path(name), "rb") as source:
+            with _asking(), self._fs.open(self._path(name), "rb") as source:
                 while block := source.read(COPY_BYTES):
                     fetched.write(block)
         except BaseException:
@@ -88,27 +95,41 @@ class RemoteStorage:
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _asking():
             self._fs.rm_file(self._path(name))
 
-    def list_file(self, folder: str, name: str, line: bytes) -> None:
+    def list_line(self, folder: str, name: str, line: bytes) -> None:
         """Put the line beside the others, as a file of its own."""
         path = f"{self._path(folder)}/{MANIFEST}/{name.rpartition('/')[2]}.json"
-        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        self._fs.pipe_file(path, line + b"\n")
+        with _asking():
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(path, line + b"\n")
 
     def manifest(self, folder: str) -> Iterator[bytes]:
-        """Lines, in the order of their files' names."""
+        """Lines, in the order of their files' names; some at once, where the store can do so."""
         listed = self._listed(f"{self._path(folder)}/{MANIFEST}")
-        for path in sorted(one["name"] for one in listed if one["type"] == "file"):
-            yield cast("bytes", self._fs.cat_file(path))
+        paths = iter(sorted(one["name"] for one in listed if one["type"] == "file"))
+        while some := list(islice(paths, LINES)):
+            with _asking():
+                read = self._fs.cat(some)
+            yield from (cast("bytes", read[path]) for path in some)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
     def _listed(self, path: str) -> list[dict[str, Any]]:
-        self._fs.invalidate_cache()
-        try:
+        with suppress(FileNotFoundError), _asking():
+            self._fs.invalidate_cache()
             return cast("list[dict[str, Any]]", self._fs.ls(path, detail=True))
-        except FileNotFoundError:
-            return []
+        return []
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Each store's package has errors of its own, of any kind."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error

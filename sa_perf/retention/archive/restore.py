@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from sqlalchemy import select
 from sqlalchemy.schema import sort_tables_and_constraints
 
+from sa_perf.dialects.purging import purging_of
 from sa_perf.errors import RetentionError
 from sa_perf.retention.archive.files import FileArchive
 from sa_perf.retention.archive.restore_files import restore_files
@@ -62,9 +63,10 @@ def restore(
 ) -> RestoreResult:
     """Put the rows of committed batches back.
 
-    All files are summed and counted before the first row is put in. Then each batch of rows is one
-    transaction, which reads its rows again and compares them; an interrupted restore is done again
-    with ``on_conflict="skip"``. Files stay; rows of an archive of tables are moved.
+    All files are summed and counted, and the tables looked at, before the first row is put in. Then
+    each batch of rows is one transaction, which reads its rows again and compares them; an
+    interrupted restore is done again with ``on_conflict="skip"``. Files stay; rows of an archive of
+    tables are moved.
 
     Example:
         >>> restore(engine, archive=FileArchive("/srv/archive"), metadata=Base.metadata, run=run_id)
@@ -92,14 +94,12 @@ def restore(
     is_files = isinstance(archive, FileArchive)
     with engine.connect() as connection:
         found = _batches(connection, run, policy, of_files=is_files)
-    if not found:
-        raise RetentionError(
-            f"the audit has no batch archived to {'files' if is_files else 'tables'} with "
-            f"run {run!r} and policy {policy!r}"
-        )
+    ordered = _in_order(found, metadata)
+    _require_known(into or {}, metadata, {batch.table for batch in found})
     restoring = Restoring(
         engine=engine,
-        batches=_in_order(found, metadata),
+        purging=purging_of(engine),
+        batches=ordered,
         metadata=metadata,
         into=into or {},
         skip=on_conflict == "skip",
@@ -127,18 +127,32 @@ def _require_words(named: str | None, on_conflict: str, batch_rows: int) -> None
         raise RetentionError(f"batch_rows is {batch_rows!r}; allowed is 1 to 100,000")
 
 
+def _require_known(into: Mapping[str, Table], metadata: MetaData, archived: set[str]) -> None:
+    unknown = sorted(map(str, into.keys() - metadata.tables.keys()))
+    if unknown:
+        raise RetentionError(
+            f"into names {unknown}, which are no tables of the MetaData; rows were archived from "
+            f"{sorted(archived)}"
+        )
+
+
 def _batches(
     connection: Connection, run: str | None, policy: str | None, *, of_files: bool
 ) -> list[ArchivedBatch]:
-    """Committed batches that archived rows, those that went last first."""
+    """Committed batches that archived rows, those that went last first.
+
+    Raises:
+        RetentionError: there is none.
+    """
     statement = (
         select(
             runs.c.run,
-            runs.c.table_name.label("policy_table"),
-            batches.c.table_name,
-            batches.c.rows_archived,
-            batches.c.archive_file,
-            batches.c.archive_sha256,
+            runs.c.policy,
+            batches.c.table_name.label("table"),
+            (batches.c.table_name != runs.c.table_name).label("is_child"),
+            batches.c.rows_archived.label("rows"),
+            batches.c.archive_file.label("file"),
+            batches.c.archive_sha256.label("sha256"),
         )
         .join(runs, runs.c.id == batches.c.run_id)
         .where(batches.c.rows_archived > 0)
@@ -151,18 +165,13 @@ def _batches(
         statement = statement.where(runs.c.run == run)
     if policy is not None:
         statement = statement.where(runs.c.policy == policy)
-    rows = connection.execute(statement, execution_options=UNRECORDED)
-    return [
-        ArchivedBatch(
-            run=row.run,
-            table=row.table_name,
-            is_child=row.table_name != row.policy_table,
-            rows=row.rows_archived,
-            file=row.archive_file,
-            sha256=row.archive_sha256,
+    rows = connection.execute(statement, execution_options=UNRECORDED).all()
+    if not rows:
+        raise RetentionError(
+            f"the audit has no batch archived to {'files' if of_files else 'tables'} with "
+            f"run {run!r} and policy {policy!r}"
         )
-        for row in rows
-    ]
+    return [ArchivedBatch(**row._mapping) for row in rows]
 
 
 def _in_order(found: list[ArchivedBatch], metadata: MetaData) -> list[ArchivedBatch]:

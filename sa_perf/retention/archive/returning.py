@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,13 @@ from sa_perf.errors import ArchiveError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Table
 
+    from sa_perf.dialects.purging import Purging
     from sa_perf.retention.archive.keyed_rows import KeyedRows
 
 __all__ = ["ArchivedBatch", "Restoring", "links_within", "parents_first"]
+
+#: That a transaction waits for a lock.
+_LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,7 @@ class ArchivedBatch:
 
     Attributes:
         run: that archived it.
+        policy: whose run it was.
         table: full name of the table that its rows came from.
         is_child: it is not the policy's own table.
         rows: that were archived.
@@ -31,6 +37,7 @@ class ArchivedBatch:
     """
 
     run: str
+    policy: str
     table: str
     is_child: bool
     rows: int
@@ -44,6 +51,7 @@ class Restoring:
 
     Attributes:
         engine: of the tables to fill.
+        purging: the database's ways.
         batches: in the order in which they come back.
         metadata: of the tables that rows came from.
         into: other tables to fill, by full name.
@@ -55,6 +63,7 @@ class Restoring:
     """
 
     engine: Engine
+    purging: Purging
     batches: list[ArchivedBatch]
     metadata: MetaData
     into: Mapping[str, Table]
@@ -64,17 +73,27 @@ class Restoring:
     put_in: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
 
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction of the database to fill, also where its engine makes none by itself."""
+        with (
+            self.purging.connection(self.engine) as connection,
+            self.purging.transaction(connection, lock_seconds=_LOCK_SECONDS),
+        ):
+            yield connection
+
     def target(self, name: str) -> Table:
         """The table to fill with rows of the table of this name.
 
         Raises:
-            ArchiveError: it has no primary key.
+            ArchiveError: it has no primary key, or one that the database computes.
         """
         table = self.into.get(name, self.metadata.tables[name])
-        if not table.primary_key.columns:
+        key = table.primary_key.columns
+        if not key or any(one.computed is not None for one in key):
             raise ArchiveError(
-                f"table {table.fullname!r} has no primary key, by which rows are told apart; give "
-                "one that has it by into="
+                f"table {table.fullname!r} has no primary key that could be put in, by which rows "
+                "are told apart; no row was changed; give one that has it by into="
             )
         return table
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, cast
 
 from sa_perf.errors import ArchiveError
 
-__all__ = ["LocalStorage", "Storage"]
+__all__ = ["TEMPORARY", "LocalStorage", "Storage"]
 
 MANIFEST = "manifest.jsonl"
 TEMPORARY = ".tmp"
@@ -42,8 +42,14 @@ class Storage(Protocol):
         """Remove a file; one that is not there is none to remove."""
         ...
 
-    def list_file(self, folder: str, name: str, line: bytes) -> None:
-        """Add a file's line to the folder's manifest; durable when it returns."""
+    def list_line(self, folder: str, name: str, line: bytes) -> None:
+        """Add a line to the folder's manifest; durable when it returns.
+
+        Args:
+            folder: with a manifest of its own.
+            name: of what the line is about, no other line's.
+            line: without its end.
+        """
         ...
 
     def manifest(self, folder: str) -> Iterator[bytes]:
@@ -99,7 +105,7 @@ class LocalStorage:
         path.unlink(missing_ok=True)
         _sync_folder(path.parent)
 
-    def list_file(self, folder: str, name: str, line: bytes) -> None:
+    def list_line(self, folder: str, name: str, line: bytes) -> None:
         """Append to ``manifest.jsonl``; a line that a crash left torn is cut off before."""
         path = self._root / folder / MANIFEST
         self._make_folder(path.parent)

@@ -29,9 +29,6 @@ from sa_perf.tables import UNRECORDED
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, CursorResult, Table
 
-    from sa_perf.retention.archive.files import Committed
-    from sa_perf.retention.archive.manifest import ArchiveFile
-
 __all__ = ["TableArchive", "TableSink"]
 
 #: Of an INSERT SQLAlchemy keeps the number of rows only if it is asked to.
@@ -211,14 +208,6 @@ class TableSink:
             "CursorResult[Any]", connection.execute(statement, execution_options=_COUNTED)
         )
         return int(result.rowcount)
-
-    def reconcile(self, committed: Committed, *, thorough: bool = False) -> None:
-        """Nothing: what a transaction did not commit is not there."""
-
-    def committed(
-        self, file: ArchiveFile, *, after_key: str | None = None, upto_key: str | None = None
-    ) -> None:
-        """Nothing: there is no manifest."""
 
     def close(self) -> None:
         """Give back the connections to another database."""

@@ -41,12 +41,14 @@ from sqlalchemy import (
     delete,
     insert,
     null,
-    select,
     text,
+    update,
 )
 from sqlalchemy.dialects import mysql, postgresql
 
+from sa_perf.dialects.purging import purging_of
 from sa_perf.retention.archive import ArchiveFile, FileSink
+from sa_perf.retention.archive.audited import Audited
 from sa_perf.retention.tables import batches, runs
 from sa_perf.tables import metadata as own_metadata
 
@@ -250,26 +252,32 @@ class Run:
         self.number = 0
         self.sink: Any = None
 
-    def committed_files(self) -> dict[str, str]:
-        statement = select(batches.c.archive_file, batches.c.archive_sha256).where(
-            batches.c.archive_file.is_not(None)
-        )
-        with self.engine.connect() as connection:
-            return {name: digest for name, digest in connection.execute(statement)}
+    def reconcile(self, *, policy: str | None = None, keep: Any = lambda: None) -> None:
+        """What a run does before its first batch."""
+        purging = purging_of(self.engine)
+        with purging.connection(self.engine) as connection:
+            self.sink.reconcile(Audited(connection, purging, policy or self.policy, keep))
+
+    def end(self) -> Run:
+        """Close the audit's rows of this run."""
+        with self.engine.begin() as connection:
+            connection.execute(update(runs).where(runs.c.run == self.run).values(outcome="done"))
+        return self
 
     def open(self, *, children: tuple[Table, ...] = ()) -> Run:
         own_metadata.create_all(self.engine, tables=[runs, batches])
         self.sink = self.archive.open(
             self.engine, self.table, policy=self.policy, run=self.run, children=children
         )
-        self.sink.reconcile(self.committed_files())
+        if isinstance(self.sink, FileSink):
+            self.reconcile()
         now = datetime.now(UTC)
         with self.engine.begin() as connection:
             self.run_id = connection.execute(
                 insert(runs).values(
                     run=self.run, policy=self.policy, table_name=self.table.fullname,
                     action="archive", cutoff=now, predicate="", started_at=now, outcome="running",
-                    host="", pid=1,
+                    host="", pid=1, archive=str(self.archive),
                 )
             ).inserted_primary_key[0]  # fmt: skip
         return self

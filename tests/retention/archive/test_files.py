@@ -7,15 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, delete, func, select
 
-from sa_perf.errors import ArchiveError, RetentionError
+from sa_perf.errors import ArchiveError, LeaseLost, RetentionError
 from sa_perf.retention.archive import FileArchive, restore
+from sa_perf.retention.archive.naming import file_name, readings_of
+from sa_perf.retention.archive.storage import LocalStorage
+from sa_perf.retention.tables import batches, runs
 
 
 @pytest.fixture
@@ -53,8 +55,9 @@ def test_a_file_is_named_by_policy_run_number_and_table(run, tmp_path) -> None:
 
 def test_the_manifest_says_what_a_file_holds(run, tmp_path) -> None:
     file = run.batch(run.table.c.id < 4)
-    (line,) = (tmp_path / "archive" / "note" / "manifest.jsonl").read_text().splitlines()
-    entry = json.loads(line)
+    manifest = (tmp_path / "archive" / "note" / "manifest.jsonl").read_text().splitlines()
+    origin, entry = map(json.loads, manifest)
+    assert (origin["run"], origin["tables"]) == ("run-1", {"note": entry["columns"]})
     assert entry["columns"] == [
         {"name": "id", "type": "INTEGER"},
         {"name": "words", "type": "TEXT"},
@@ -67,34 +70,139 @@ def test_a_file_without_a_committed_batch_is_removed(run, tmp_path) -> None:
     kept = run.batch(run.table.c.id > 8)
     _uncommitted(run)
     (tmp_path / "archive" / "note" / ".run-1-000003-note.jsonl.tmp").write_bytes(b"half")
-    run.sink.reconcile(run.committed_files())
+    run.end().reconcile()
     assert _files(tmp_path / "archive") == ["manifest.jsonl", Path(kept.name).name]
 
 
 def test_a_committed_file_that_the_manifest_lacks_is_listed_again(run, tmp_path) -> None:
     manifest = tmp_path / "archive" / "note" / "manifest.jsonl"
     run.batch(run.table.c.id > 8)
-    whole = manifest.read_bytes()
-    for left in (b"", whole[:40]):
+    origin, entry = manifest.read_bytes().splitlines(keepends=True)
+    for left in (origin, origin + entry[:40]):
         manifest.write_bytes(left)
-        run.sink.reconcile(run.committed_files())
-        before, after = (json.loads(text) for text in (whole, manifest.read_bytes()))
+        run.reconcile()
+        kept, again = manifest.read_bytes().splitlines(keepends=True)
+        before, after = json.loads(entry), json.loads(again)
+        assert kept == origin
         assert {**after, "written_at": ""} == {**before, "written_at": ""}
 
 
-def test_reconciling_may_ask_for_some_names_only(run, tmp_path) -> None:
+def test_a_file_is_listed_again_as_its_own_run_would_have_listed_it(
+    run, archiving, tmp_path
+) -> None:
+    manifest = tmp_path / "archive" / "note" / "manifest.jsonl"
     run.batch(run.table.c.id > 8)
+    origin = manifest.read_bytes().splitlines()[0]
+    told = json.loads(origin)
+    told["session"] = {"TimeZone": "Asia/Kathmandu"}
+    told["tables"]["note"][1]["type"] = "VARCHAR"
+    manifest.write_text(json.dumps(told) + "\n")
+    archiving.Run(run.engine, run.table, run.archive, run="run-2").open()
+    again = json.loads(manifest.read_bytes().splitlines()[-1])
+    assert (again["run"], again["session"]) == ("run-1", told["session"])
+    assert (again["columns"], again["table"]) == (told["tables"]["note"], "note")
+
+
+def test_files_of_other_databases_and_of_nobody_stay(run, archiving, tmp_path) -> None:
+    folder = tmp_path / "archive" / "note"
+    run.batch(run.table.c.id > 8)
+    strangers = [
+        "thesis.txt",
+        "report-202411-final.csv",
+        "20240101T000000Z-00000000-000001-note.jsonl",
+        ".20240101T000000Z-00000000-000002-note.jsonl.tmp",
+    ]
+    for name in strangers:
+        (folder / name).write_text("x")
+    run.end()
+    archiving.Run(run.engine, run.table, run.archive, run="run-2").open()
+    assert set(strangers) <= set(_files(folder))
+
+
+def test_files_that_the_audit_does_not_know_are_told(run, tmp_path, caplog) -> None:
+    run.batch(run.table.c.id > 8)
+    name = "20240101T000000Z-00000000-000001-note.jsonl"
+    (tmp_path / "archive" / "note" / name).write_text("x")
+    run.reconcile()
+    assert f"does not know are left alone, 'note/{name}' and 0 more" in caplog.text
+
+
+def test_a_file_of_a_run_that_goes_on_stays(run, archiving, tmp_path) -> None:
+    """A runner that woke up too late meets the file that its successor is about to commit."""
+    late = archiving.Run(run.engine, run.table, run.archive, run="run-0").open()
     _uncommitted(run)
-    asked: list[str] = []
+    late.reconcile()
+    assert "run-1-000001-note.jsonl" in _files(tmp_path / "archive")
 
-    def committed(names: Sequence[str]) -> dict[str, str]:
-        asked.extend(names)
-        known = run.committed_files()
-        return {name: known[name] for name in names if name in known}
 
-    run.sink.reconcile(committed)
-    assert asked == ["note/run-1-000001-note.jsonl", "note/run-1-000002-note.jsonl"]
-    assert _files(tmp_path / "archive") == ["manifest.jsonl", "run-1-000001-note.jsonl"]
+def test_the_lease_is_asked_for_before_anything_is_removed(run, tmp_path) -> None:
+    _uncommitted(run)
+
+    def keep() -> None:
+        raise LeaseLost("it is another's")
+
+    with pytest.raises(LeaseLost):
+        run.end().reconcile(keep=keep)
+    assert "run-1-000001-note.jsonl" in _files(tmp_path / "archive")
+
+
+def test_only_runs_of_the_policy_are_cleared_up_behind(run, archiving, tmp_path) -> None:
+    _uncommitted(run)
+    run.end().reconcile(policy="other")
+    assert "run-1-000001-note.jsonl" in _files(tmp_path / "archive")
+
+
+def test_an_archive_that_is_not_mounted_ends_the_run(run, archiving, tmp_path) -> None:
+    run.batch(run.table.c.id > 8)
+    (tmp_path / "archive").rename(tmp_path / "elsewhere")
+    with pytest.raises(ArchiveError, match=r"lacks 1 of 1 files that policy 'note' archived there"):
+        archiving.Run(run.engine, run.table, run.archive, run="run-2").open()
+    assert not (tmp_path / "archive").exists()
+    archive = FileArchive(tmp_path / "elsewhere", compression=None)
+    archiving.Run(run.engine, run.table, archive, run="run-3").open()
+    fresh = FileArchive(tmp_path / "fresh", compression=None)
+    archiving.Run(run.engine, run.table, fresh, run="run-4").open()
+
+
+def test_files_of_forgotten_runs_may_be_removed(run, archiving, tmp_path) -> None:
+    file = run.batch(run.table.c.id > 8)
+    with run.engine.begin() as connection:
+        connection.execute(delete(batches))
+        connection.execute(delete(runs))
+    (tmp_path / "archive" / file.name).unlink()
+    archiving.Run(run.engine, run.table, run.archive, run="run-2").open()
+
+
+@pytest.mark.parametrize(
+    ("run_id", "table"),
+    [
+        ("20240101T000000Z-12345678", "note"),
+        ("20240101T000000Z-abcdef01", "a-202401-b"),
+        ("20240101T000000Z-12345678", "a-202401-000001-b"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv.gz", ".parquet", ".jsonl.zst"])
+def test_a_name_says_which_run_and_table_a_file_may_be_of(run_id, table, suffix) -> None:
+    name = file_name("policy", run_id, 7, table, suffix=suffix)
+    assert (run_id, table) in readings_of(name)
+    half = f"policy/.{name.rpartition('/')[2]}.tmp"
+    assert readings_of(half) == readings_of(name)
+
+
+def test_a_url_of_the_local_disk_is_a_folder_of_it(run, archiving, tmp_path) -> None:
+    run.batch(run.table.c.id > 8)
+    archive = FileArchive(f"file://{tmp_path}/archive", compression=None)
+    assert isinstance(archive.storage(), LocalStorage)
+    restore(run.engine, archive=archive, metadata=run.table.metadata, run="run-1")
+
+
+def test_a_file_that_cannot_be_listed_is_archived_nevertheless(run, tmp_path) -> None:
+    manifest = tmp_path / "archive" / "note" / "manifest.jsonl"
+    run.batch(run.table.c.id > 8)
+    manifest.unlink()
+    manifest.mkdir()
+    with pytest.raises(ArchiveError, match="its rows are archived, and the next run lists it"):
+        run.batch(run.table.c.id < 3)
 
 
 def _flip(path: Path) -> None:
@@ -116,8 +224,6 @@ def test_a_damaged_file_is_noticed_before_a_row_is_touched(run, tmp_path, damage
     file = run.batch(run.table.c.id > 8)
     damage(tmp_path / "archive" / file.name)
     with pytest.raises(ArchiveError, match=f"{file.name}' {words}"):
-        run.sink.reconcile(run.committed_files(), thorough=True)
-    with pytest.raises(ArchiveError, match=f"{file.name}' {words}"):
         restore(run.engine, archive=run.archive, metadata=run.table.metadata, run="run-1")
     with run.engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(run.table)).scalar() == 5
@@ -128,7 +234,7 @@ def test_a_missing_or_cut_file_ends_the_next_run_at_its_start(run, tmp_path, dam
     file = run.batch(run.table.c.id > 8)
     damage(tmp_path / "archive" / file.name)
     with pytest.raises(ArchiveError):
-        run.sink.reconcile(run.committed_files())
+        run.reconcile()
 
 
 def test_the_same_batch_may_be_written_again_until_it_is_committed(run) -> None:
@@ -146,7 +252,7 @@ def test_a_value_that_cannot_be_held_leaves_no_file(run, tmp_path) -> None:
     name = run.sink.file_name(1, run.table)
     with pytest.raises(ArchiveError, match="column 'words' of table 'note'"):
         run.sink.write(run.table, ["id", "words"], [(1, "a"), (2, object())], name)
-    assert _files(tmp_path / "archive") == []
+    assert _files(tmp_path / "archive") == ["manifest.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["../x.jsonl", "note/x.csv", "note/.x.jsonl", "other/x.jsonl"])
@@ -171,7 +277,7 @@ def test_a_manifest_of_something_else_is_said(run, tmp_path) -> None:
     run.batch(run.table.c.id < 4)
     (tmp_path / "archive" / "note" / "manifest.jsonl").write_text("{}\n")
     with pytest.raises(ArchiveError, match="holds a line that is none"):
-        run.sink.reconcile(run.committed_files())
+        run.reconcile()
 
 
 @pytest.mark.parametrize(
@@ -245,12 +351,12 @@ def test_a_row_is_in_the_table_or_in_the_archive_after_kill_9(
     is_committed = moment in ("committed", "listed")
     left = 5 if is_committed else 10
     assert len(archiving.stored_rows(engine, plain)) == left
-    run.sink.reconcile(run.committed_files())
+    run.end().reconcile()
     manifest = tmp_path / "archive" / "note" / "manifest.jsonl"
-    expected = ["manifest.jsonl", "run-1-000001-note.jsonl.gz"] if is_committed else []
+    expected = ["manifest.jsonl", *(["run-1-000001-note.jsonl.gz"] if is_committed else [])]
     assert _files(tmp_path / "archive") == expected
+    assert len(manifest.read_text().splitlines()) == len(expected)
     if is_committed:
-        assert len(manifest.read_text().splitlines()) == 1
         with engine.begin() as connection:
             assert connection.execute(delete(plain).where(plain.c.id < 6)).rowcount == 0
         restore(engine, archive=archive, metadata=plain.metadata, run="run-1")
