@@ -1,14 +1,14 @@
 """How models and tables declare policies, and where those are kept.
 
-A policy belongs to one table. It is kept in a registry of this module, not in ``Table.info``, which
-Alembic would render into migrations. Policies of models are validated when mappers are configured.
+A policy belongs to one table and is kept with it, so that both go together: not in ``Table.info``,
+which Alembic would render into migrations, nor in a dictionary of this module, whose values would
+keep its keys. Policies of models are validated when mappers are configured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import MetaData, Table, event
 from sqlalchemy import inspect as inspection
@@ -46,7 +46,8 @@ C = TypeVar("C", bound=type)
 #: What a class or mixin may have instead of `retain` above it.
 _ATTRIBUTE = "__retention__"
 
-_registry: WeakKeyDictionary[Table, list[Declared]] = WeakKeyDictionary()
+#: What a Table has its policies by, beside SQLAlchemy's own attributes.
+_KEPT = "_sa_perf_retention"
 #: Policies of models since mappers were configured last.
 _unread: list[Declared] = []
 
@@ -55,7 +56,7 @@ def declare(table: Table, *policies: RetentionPolicy) -> None:
     """Declare policies for a Core table.
 
     Raises:
-        InvalidPolicy: they do not fit the table; names each fault.
+        InvalidPolicy: they do not fit the table; names each fault, and declares none of them.
         RetentionError: it is no table.
     """
     if not isinstance(table, Table):
@@ -63,11 +64,11 @@ def declare(table: Table, *policies: RetentionPolicy) -> None:
             f"policies are declared for a Table, not {type(table).__name__}; for a mapped class "
             "use @retain(policy)"
         )
-    for found in _add(table, None, policies):
-        faults = _faults_of([found])
-        if faults:
-            _registry[table].remove(found)
-            raise InvalidPolicy(faults)
+    found = _new(table, None, policies)
+    faults = _faults_of(found)
+    if faults:
+        raise InvalidPolicy(faults)
+    _keep(table, found)
 
 
 def retain(*policies: RetentionPolicy) -> Callable[[C], C]:
@@ -100,25 +101,28 @@ def declare_mapped(mapper: Mapper[Any], policies: Sequence[RetentionPolicy]) -> 
             f"{mapper.class_.__name__} is mapped to {type(table).__name__}, which is no table; "
             "rows are deleted from tables only"
         )
-    _unread.extend(_add(table, mapper.class_, policies))
+    found = _new(table, mapper.class_, policies)
+    _keep(table, found)
+    _unread.extend(found)
 
 
 def declared_in(source: Source) -> list[Declared]:
     """The policies of a MetaData, a declarative base, a mapped class or a table.
 
+    Those of a class take its rows only: its own, its subclasses' in the same table, and where all
+    rows of that table are its own, the table's.
+
     Raises:
-        RetentionError: it is none of these.
+        RetentionError: it is none of these, or a class whose table only has policies that would
+            take rows of other classes too.
     """
     if isinstance(source, Table):
-        return list(_registry.get(source, ()))
+        return list(_kept(source))
     if isinstance(source, MetaData):
-        tables: set[Any] = set(source.tables.values())
-        return [one for table, found in _registry.items() if table in tables for one in found]
+        return [one for table in source.tables.values() for one in _kept(table)]
     mapper = getattr(source, "__mapper__", None)
     if mapper is not None:
-        tables = set(mapper.tables)
-        found = [one for table, rows in _registry.items() if table in tables for one in rows]
-        return [one for one in found if one.entity is None or issubclass(source, one.entity)]
+        return _declared_for(mapper)
     metadata = getattr(source, "metadata", None)
     if isinstance(metadata, MetaData):
         return declared_in(metadata)
@@ -128,10 +132,45 @@ def declared_in(source: Source) -> list[Declared]:
     )
 
 
-def _add(
+def _declared_for(mapper: Mapper[Any]) -> list[Declared]:
+    cls = mapper.class_
+    every = [one for table in mapper.tables for one in _kept(table)]
+    whole = None if mapper.single else mapper.local_table
+    found = [
+        one
+        for one in every
+        if (one.table is whole if one.entity is None else issubclass(one.entity, cls))
+    ]
+    if every and not found:
+        names = ", ".join(sorted(repr(one.name) for one in every))
+        raise RetentionError(
+            f"{cls.__name__} has no policy of its own, and {names} would take rows that are no "
+            f"{cls.__name__} too; declare one on {cls.__name__}, or name the class that has it"
+        )
+    return found
+
+
+class _Policies(list[Declared]):
+    """Of one table. A copy or pickle of the table has none: they may hold lambdas."""
+
+    def __reduce__(self) -> tuple[type[list[Declared]], tuple[()]]:
+        return list, ()
+
+
+def _kept(table: Any) -> Sequence[Declared]:  # noqa: ANN401  # of a mapper: any selectable
+    found: Sequence[Declared] = vars(table).get(_KEPT, ())
+    return found
+
+
+def _keep(table: Table, added: Sequence[Declared]) -> None:
+    vars(table)[_KEPT] = _Policies([*_kept(table), *added])
+
+
+def _new(
     table: Table, entity: type[Any] | None, policies: Sequence[RetentionPolicy]
 ) -> list[Declared]:
-    known = _registry.setdefault(table, [])
+    """Those that the table does not have yet, with their names."""
+    known = list(_kept(table))
     added = []
     for policy in policies:
         if not isinstance(policy, RetentionPolicy):

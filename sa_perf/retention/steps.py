@@ -7,6 +7,7 @@ allow. The planner shows it; the runner carries it out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -146,7 +147,8 @@ def read_step(
     Raises:
         InvalidPolicy: it does not fit its table, or not this database.
     """
-    configure_mappers()
+    with suppress(InvalidPolicy):  # of any model; this policy's own faults are gathered below
+        configure_mappers()
     faults: list[str] = []
     target: Target | None = None
     children: tuple[Child, ...] = ()

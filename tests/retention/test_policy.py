@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import weakref
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -38,6 +41,7 @@ from sqlalchemy.orm import (
 
 from sa_perf.errors import InvalidPolicy, RetentionError
 from sa_perf.retention import policy as room
+from sa_perf.retention.planner import plan
 from sa_perf.retention.policy import (
     BatchLimits,
     Declared,
@@ -301,7 +305,7 @@ def _declared(policy: RetentionPolicy, entity: Any = Line) -> Declared:
     return Declared(policy, entity.__table__, entity, "test")
 
 
-def _run(engine: Engine, **options: Any) -> list[int]:
+def _run(engine: Engine, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[int]:
     """Lines that are left of 1: old; 2: young; 3: sent lately; 4: of an old order; 5: no moment."""
     metadata = MetaData()
     copies = {
@@ -327,11 +331,8 @@ def _run(engine: Engine, **options: Any) -> list[int]:
         {"id": 5},
     )
     declared = _declared(RetentionPolicy(**{"days": 30, "nulls": "keep", **options}))
-    room._registry[Line.__table__] = [declared]  # type: ignore[index]
-    try:
-        result = run(engine, Line, at=NOW)
-    finally:
-        room._registry.pop(Line.__table__)  # type: ignore[arg-type]
+    monkeypatch.setitem(vars(Line.__table__), room._KEPT, [declared])
+    result = run(engine, Line, at=NOW)
     assert result.ok, result.policies
     return ids(engine, copies["line"])
 
@@ -369,9 +370,12 @@ def _run(engine: Engine, **options: Any) -> list[int]:
     ],
 )
 def test_ages_count_from_what_by_says(
-    shared_engine: Engine, options: dict[str, Any], left: list[int]
+    shared_engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    left: list[int],
 ) -> None:
-    assert _run(shared_engine, **options) == left
+    assert _run(shared_engine, monkeypatch, **options) == left
 
 
 def test_a_path_goes_to_one_row() -> None:
@@ -463,7 +467,7 @@ def test_a_mixin_may_make_its_policy_of_the_class() -> None:
 
 
 class _Family:
-    """Classes of a single table."""
+    """Classes of a single table: cats and dogs are animals, kittens are cats."""
 
     def __init__(self, **policies: RetentionPolicy) -> None:
         self.base = _base()
@@ -494,6 +498,7 @@ class _Family:
             __mapper_args__: ClassVar[Any] = {"polymorphic_identity": "kitten"}
 
         self.table: Any = Animal.__table__
+        self.animal, self.cat, self.dog, self.kitten = Animal, Cat, Dog, Kitten
 
     def fill(self, engine: Engine) -> None:
         make(engine, self.base.metadata)
@@ -527,6 +532,32 @@ def test_siblings_do_not_count_for_keep_last(shared_engine: Engine) -> None:
 def test_subclasses_do_not_inherit_the_policies_of_their_parents() -> None:
     family = _Family(animal=RetentionPolicy(days=30, by="at"))
     assert len(declared_in(family.base)) == 1
+
+
+def test_a_policy_of_a_parent_is_not_run_for_a_class_that_is_but_a_part(
+    shared_engine: Engine,
+) -> None:
+    family = _Family(animal=RetentionPolicy(days=30, by="at"))
+    family.fill(shared_engine)
+    for cls in (family.cat, family.kitten):
+        with pytest.raises(RetentionError) as caught:
+            run(shared_engine, cls, at=NOW)
+        assert str(caught.value) == (
+            f"{cls.__name__} has no policy of its own, and 'animal' would take rows that are no "
+            f"{cls.__name__} too; declare one on {cls.__name__}, or name the class that has it"
+        )
+    assert len(ids(shared_engine, family.table)) == 6
+
+
+def test_a_policy_of_the_table_is_not_run_for_a_class_that_shares_it() -> None:
+    family = _Family(cat=RetentionPolicy(days=30, by="at"))
+    declare(family.table, RetentionPolicy(days=60, by="at", name="all"))
+    names = {
+        cls.__name__: [one.name for one in declared_in(cls)] for cls in (family.animal, family.cat)
+    }
+    assert names == {"Animal": ["animal", "all"], "Cat": ["animal"]}
+    with pytest.raises(RetentionError, match="Dog has no policy of its own"):
+        declared_in(family.dog)
 
 
 def test_a_class_with_rows_in_two_tables_is_refused_with_a_remedy() -> None:
@@ -595,6 +626,72 @@ def test_faults_of_all_models_are_told_when_mappers_are_configured() -> None:
     assert "policy 'two': by is a number" in names
     configure_mappers()  # it is told once; a run tells it again
     select(Two)
+
+
+def test_an_unfit_policy_of_another_model_does_not_keep_a_good_one(shared_engine: Engine) -> None:
+    def models() -> Any:
+        fresh = _base()
+
+        class Good(fresh):
+            __tablename__ = "z_good"
+            __retention__ = RetentionPolicy(days=1, by="at")
+            id: Mapped[int] = mapped_column(primary_key=True)
+            at: Mapped[datetime]
+
+        class Bad(fresh):
+            __tablename__ = "a_bad"
+            __retention__ = RetentionPolicy(days=1, by="nothing")
+            id: Mapped[int] = mapped_column(primary_key=True)
+            at: Mapped[datetime]
+
+        return fresh
+
+    fault = "by='nothing' names 'nothing', which is no column of 'a_bad'"
+    fresh = models()  # whose mappers nobody has configured
+    make(shared_engine, fresh.metadata)
+    fill(shared_engine, fresh.metadata.tables["z_good"], {"id": 1, "at": ago(2)})
+    planned = {one.policy: one.error for one in plan(shared_engine, fresh).policies}
+    assert planned["z_good"] is None and fault in str(planned["a_bad"])
+    done = {one.policy: one for one in run(shared_engine, models()).policies}
+    assert (done["z_good"].outcome, done["z_good"].rows_changed) == ("done", 1)
+    assert done["a_bad"].outcome == "failed" and fault in str(done["a_bad"].reason)
+
+
+def test_one_unfit_policy_of_a_table_means_that_none_is_declared() -> None:
+    table = _event()
+    good = RetentionPolicy(days=2, by="at")
+    with pytest.raises(InvalidPolicy) as caught:
+        declare(
+            table,
+            RetentionPolicy(days=1, by="nothing"),
+            good,
+            RetentionPolicy(days=3, by="number"),
+        )
+    assert [one.partition(":")[0] for one in caught.value.problems] == [
+        "policy 'event'",
+        "policy 'event_3'",
+    ]
+    assert declared_in(table) == []
+    declare(table, good)
+    assert [one.name for one in declared_in(table)] == ["event"]
+
+
+def test_a_table_goes_with_its_policies() -> None:
+    table = _event()
+    declare(table, RetentionPolicy(days=1, by=table.c.at, where=table.c.kind == "x"))
+    gone = weakref.ref(table)
+    del table
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_pickled_table_leaves_its_policies_behind() -> None:
+    table = _event()
+    declare(table, RetentionPolicy(days=1, by="at", where=lambda c: c.kind == "x"))
+    copy = pickle.loads(pickle.dumps(table.metadata)).tables["event"]  # noqa: S301  # our own
+    assert declared_in(copy) == []
+    declare(copy, RetentionPolicy(days=1, by="at"))
+    assert [one.name for one in declared_in(copy)] == ["event"]
 
 
 def test_two_policies_of_one_name_are_refused() -> None:
