@@ -46,10 +46,13 @@ def partitioning_for(dialect: SQLAlchemyDialect, table: Table, column: Column[An
 
 def table_options(table: Table, column: Column[Any], *, default: bool) -> dict[str, str]:
     """Options of the Table by which CREATE TABLE makes it partitioned, for every database."""
+    from sqlalchemy.dialects.mysql import dialect as mysql_dialect
+    from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
+
     from sa_perf.dialects.partitioning import mysql, postgresql
 
     return {
         "postgresql_partition_by": postgresql.partition_by(column),
-        "mysql_partition_by": mysql.partition_by(column, default=default),
-        "mariadb_partition_by": mysql.partition_by(column, default=default),
+        "mysql_partition_by": mysql.partition_by(mysql_dialect(), column, default=default),
+        "mariadb_partition_by": mysql.partition_by(MariaDBDialect(), column, default=default),
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfoNotFoundError
 
-from sqlalchemy import Column, Date, DateTime, Table, UniqueConstraint, event
+from sqlalchemy import Column, Date, DateTime, MetaData, Table, UniqueConstraint, event
 from sqlalchemy import inspect as inspection
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -25,17 +25,21 @@ from sa_perf.dialects.partitioning import (
     table_options,
 )
 from sa_perf.errors import PartitionError
-from sa_perf.retention.cutoff import plain_type
+from sa_perf.retention.cutoff import plain_type, wall_time
 from sa_perf.retention.partitions.intervals import Every, Span, spans_ahead, suffix
 from sa_perf.retention.zones import zone_named
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
     from sqlalchemy.engine.interfaces import Dialect
 
+    #: Called with a connection, a Table of exactly the partition's rows, and their number.
+    BeforeDrop: TypeAlias = Callable[[Connection, Table, int], object]
+    MustKeep: TypeAlias = "ColumnElement[bool] | Callable[[Any], ColumnElement[bool]]"
+
 __all__ = [
-    "Declared", "PartitionPlan", "create_parent_ddl", "declared_partition", "partition",
-    "partitioned",
+    "Declared", "PartitionPlan", "create_parent_ddl", "declared_partition", "declared_partitions",
+    "partition", "partitioned",
 ]  # fmt: skip
 
 C = TypeVar("C", bound=type)
@@ -54,6 +58,8 @@ class PartitionPlan:
         keep: age at which a partition is dropped, counted from its end; None: never.
         default: a partition takes the rows that belong to no other.
         timezone: of a column without zone: in which its moments are written.
+        must_keep: names rows because of which a partition stays; None: there are no such.
+        before_drop: called with the rows of each partition that is dropped; None: nothing is.
     """
 
     table: Table
@@ -64,14 +70,21 @@ class PartitionPlan:
     keep: timedelta | None
     default: bool
     timezone: str
+    must_keep: MustKeep | None = None
+    before_drop: BeforeDrop | None = None
 
-    def wall(self, moment: datetime) -> datetime:
-        """A moment as the column has it, without zone: UTC where it keeps one."""
+    def wall(self, moment: datetime, kind: Partitioning) -> datetime:
+        """A moment as a database's column has it, without zone: UTC where it keeps one."""
         if moment.tzinfo is None:
             raise PartitionError(f"now={moment!r} has no time zone; give an aware datetime")
-        keeps_zone = getattr(plain_type(self.column.type), "timezone", False)
-        zone = timezone.utc if keeps_zone else zone_named(self.timezone)
+        zone = zone_named(kind.zone(self.timezone))
         return moment.astimezone(zone).replace(tzinfo=None)
+
+    def cutoff(self, now: datetime, kind: Partitioning) -> datetime | None:
+        """The moment at or before which a partition must end to be dropped, as `wall`."""
+        if self.keep is None:
+            return None
+        return wall_time(now.astimezone(timezone.utc) - self.keep, kind.zone(self.timezone))
 
     def wanted(self, now: datetime) -> list[Span]:
         """The intervals that are to have a partition; `now` as the column has it."""
@@ -109,6 +122,8 @@ def partition(
     days: float | None = None,
     default: bool = True,
     timezone: str = "UTC",
+    must_keep: MustKeep | None = None,
+    before_drop: BeforeDrop | None = None,
 ) -> PartitionPlan:
     """Declare that a table is partitioned by time.
 
@@ -127,6 +142,11 @@ def partition(
         days: the same in days.
         default: have a partition for rows that belong to no other; without it they are refused.
         timezone: IANA name of the zone in which a column without one is written.
+        must_keep: an expression over the table or class, or a function that makes one of it: a
+            partition with such a row stays. It is looked for row by row, unless an index serves.
+        before_drop: called in the transaction that drops, with its connection, a Table that holds
+            exactly the partition's rows, and their number. What it raises stops the run, with the
+            partition put back. Where DDL commits by itself (MySQL, MariaDB) what it did stays.
 
     Raises:
         PartitionError: something does not fit; the message names each fault.
@@ -144,7 +164,7 @@ def partition(
     plan = PartitionPlan(
         table=table, entity=entity, column=column, every=length, ahead=ahead,
         keep=timedelta(days=days) if days is not None else keep, default=default,
-        timezone=timezone,
+        timezone=timezone, must_keep=must_keep, before_drop=before_drop,
     )  # fmt: skip
     if table not in _declared:
         event.listen(table, "before_create", _check_table)
@@ -179,6 +199,30 @@ def declared_partition(declared: Declared) -> PartitionPlan:
     return found
 
 
+def declared_partitions(source: MetaData | Table | type[Any]) -> list[PartitionPlan]:
+    """The declarations of a MetaData, a declarative base, a mapped class or a table, by name.
+
+    Raises:
+        PartitionError: it is none of these.
+    """
+    tables: set[Any]
+    mapper = inspection(source, raiseerr=False) if isinstance(source, type) else None
+    metadata = source if isinstance(source, MetaData) else getattr(source, "metadata", None)
+    if isinstance(source, Table):
+        tables = {source}
+    elif mapper is not None:
+        tables = set(mapper.tables)
+    elif isinstance(metadata, MetaData):
+        tables = set(metadata.tables.values())
+    else:
+        raise PartitionError(
+            "partitions are looked up by MetaData, declarative base, mapped class or Table, not "
+            f"{type(source).__name__}"
+        )
+    found = [plan for table, plan in _declared.items() if table in tables]
+    return sorted(found, key=lambda one: one.table.fullname)
+
+
 def create_parent_ddl(
     declared: Declared, dialect: Dialect, *, now: datetime | None = None
 ) -> tuple[str, ...]:
@@ -195,7 +239,7 @@ def create_parent_ddl(
     plan = declared_partition(declared)
     kind = plan.partitioning(dialect)
     _refuse(plan, kind)
-    spans = plan.wanted(plan.wall(now or datetime.now(timezone.utc)))
+    spans = plan.wanted(plan.wall(now or datetime.now(timezone.utc), kind))
     indexes = sorted(plan.table.indexes, key=lambda one: str(one.name))
     return (
         str(CreateTable(plan.table).compile(dialect=dialect)).strip(),
@@ -271,6 +315,6 @@ def _create_partitions(table: Table, connection: Connection, **_: object) -> Non
         return
     plan = _declared[table]
     kind = plan.partitioning(connection.dialect)
-    spans = plan.wanted(plan.wall(kind.purging.utc_now(connection)))
+    spans = plan.wanted(plan.wall(kind.purging.utc_now(connection), kind))
     for statement in kind.create_sql(plan.pieces(spans), default=plan.default):
         kind.run(connection, statement)

@@ -10,30 +10,29 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
-from sa_perf.dialects.partitioning import Detached, Part, Partitioning
-from sa_perf.errors import PartitionError
-from sa_perf.retention.cutoff import plain_type, wall_time
+from sa_perf.dialects.partitioning import Detached, Part, Partitioning, Piece
+from sa_perf.errors import PartitionError, PartitionStays
 from sa_perf.retention.partitions.declaration import Declared, PartitionPlan, declared_partition
 from sa_perf.retention.partitions.intervals import Span, gaps
 from sa_perf.retention.partitions.keeping import Keeping
 from sa_perf.retention.partitions.patience import Patience, alone
 from sa_perf.retention.partitions.results import DroppedPartition, KeptPartition, PartitionRun
+from sa_perf.retention.wording import error_words
 from sa_perf.tables import UNRECORDED
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy import Connection, Engine
 
-    #: Called with a connection, the name of the partition and its rows (a Table) and their number.
-    BeforeDrop: TypeAlias = Callable[[Connection, Table, int], object]
-    MustKeep: TypeAlias = "ColumnElement[bool] | Callable[[Any], ColumnElement[bool]]"
+    from sa_perf.retention.partitions.declaration import BeforeDrop, MustKeep
 
-__all__ = ["cutoff", "expired", "maintain", "missing"]
+__all__ = ["expired", "in_doubt", "maintain", "missing"]
 
 
 def maintain(
@@ -50,22 +49,21 @@ def maintain(
     """Make the partitions that are missing, drop those that are old; to be repeated at will.
 
     A partition is dropped when its end is older than the declared age. It stays while a legal hold
-    or `must_keep` names one of its rows. With a default partition PostgreSQL cannot detach
-    CONCURRENTLY: then the whole table is locked for a moment, for which the run waits only
-    `lock_seconds` at a time.
+    or `must_keep` names one of its rows. What an interrupted run has detached is dropped, or put
+    back where by today's declaration it is not old enough. With a default partition PostgreSQL
+    cannot detach CONCURRENTLY: then the whole table is locked for a moment, for which the run waits
+    only `lock_seconds` at a time.
 
     Example:
-        >>> maintain(engine, Event, before_drop=lambda connection, rows, count: archive(rows))
+        >>> maintain(engine, Event)
 
     Args:
         engine: of the database.
         declaration: from `partition`, or the table or class that it was made for.
         now: aware; None: by the database's clock.
-        must_keep: an expression over the table or class, or a function that makes one of it: a
-            partition with such a row stays. It is looked for row by row, unless an index serves.
-        before_drop: called with a connection in the transaction that drops, a Table that holds
-            exactly the partition's rows, and their number. What it raises stops the run, with the
-            partition put back. Where DDL commits by itself (MySQL, MariaDB) what it did stays.
+        must_keep: instead of the declared one, see `partition`. Whoever else maintains the table,
+            as `sa-perf retention partitions --maintain`, knows the declared one only.
+        before_drop: likewise.
         lock_seconds: each wait for a lock, which the application's statements queue behind.
         tries: for each change.
         sleep: pauses between tries.
@@ -82,8 +80,10 @@ def maintain(
             at = now or kind.purging.utc_now(connection)
         upkeep = _Upkeep(
             plan=plan, kind=kind, connection=connection, patience=patience, now=at,
-            keeping=Keeping(plan, kind, must_keep), before_drop=before_drop,
+            keeping=Keeping(plan, kind, plan.must_keep if must_keep is None else must_keep),
+            before_drop=before_drop or plan.before_drop,
         )  # fmt: skip
+        upkeep.put_back()
         upkeep.create()
         upkeep.drop()
     return PartitionRun(
@@ -93,29 +93,29 @@ def maintain(
     )  # fmt: skip
 
 
-def cutoff(plan: PartitionPlan, now: datetime) -> datetime | None:
-    """The moment at or before which a partition must end to be dropped, as the column has it."""
-    if plan.keep is None:
-        return None
-    keeps_zone = getattr(plain_type(plan.column.type), "timezone", False)
-    return wall_time(
-        now.astimezone(timezone.utc) - plan.keep, "UTC" if keeps_zone else plan.timezone
-    )
-
-
-def missing(plan: PartitionPlan, parts: list[Part], now: datetime) -> list[Span]:
+def missing(
+    plan: PartitionPlan, kind: Partitioning, parts: list[Part], now: datetime
+) -> list[Span]:
     """Intervals that are to have a partition, as far as they have none."""
     there = [Span(part.lower, part.upper) for part in parts if not part.is_default]
-    return gaps(plan.wanted(plan.wall(now)), there)
+    return gaps(plan.wanted(plan.wall(now, kind)), there)
 
 
-def expired(plan: PartitionPlan, parts: list[Part], now: datetime) -> list[Part]:
+def expired(
+    plan: PartitionPlan, kind: Partitioning, parts: list[Part], now: datetime
+) -> list[Part]:
     """Partitions that are old enough, oldest first."""
-    limit = cutoff(plan, now)
-    if limit is None:
-        return []
-    old = [part for part in parts if part.upper is not None and not part.is_default]
-    return [part for part in old if part.upper is not None and part.upper <= limit]
+    limit = plan.cutoff(now, kind)
+    return [part for part in parts if not part.is_default and _is_old(part, limit)]
+
+
+def in_doubt(tables: list[tuple[str, str]]) -> list[str]:
+    """A sentence on each table that was a partition and that nobody may drop."""
+    return [f"{name!r} was a partition and is left alone: {why}" for name, why in tables]
+
+
+def _is_old(part: Part | Detached, limit: datetime | None) -> bool:
+    return limit is not None and part.upper is not None and part.upper <= limit
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,19 +134,18 @@ class _Upkeep:
     kept: list[KeptPartition] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def put_back(self) -> None:
+        """What an interrupted run left, as far as it is not to go by today's declaration."""
+        limit = self.plan.cutoff(self.now, self.kind)
+        for one in self._left():
+            if not _is_old(one, limit):
+                self._return(one, "by today's declaration it is not old enough; it was put back")
+
     def create(self) -> None:
         """Each partition in a transaction of its own, oldest first."""
-        pieces = self.plan.pieces(missing(self.plan, self._parts(), self.now))
-        for piece in pieces:
-
-            def make(piece: Any = piece) -> list[str] | None:  # noqa: ANN401  # bound early
-                with self._yielding():
-                    parts = self.kind.parts(self.connection)
-                    if self.kind.default_blocks(self.connection, piece, parts):
-                        return None
-                    return self.kind.create(self.connection, [piece], parts)
-
-            names = self._patiently(make)
+        parts = self._parts()
+        for piece in self.plan.pieces(missing(self.plan, self.kind, parts, self.now)):
+            names = self._patiently(partial(self._create_one, piece))
             if names is None:
                 self.warnings.append(
                     f"rows of {piece.lower} to {piece.upper} lie in the default partition, so that "
@@ -154,31 +153,39 @@ class _Upkeep:
                 )
             else:
                 self.created += names
+        if self.plan.default and not any(part.is_default for part in parts):
+            name = self._patiently(self._create_default)
+            self.created += [] if name is None else [name]
 
     def drop(self) -> None:
         """First what an interrupted run left, then what is old by now."""
+        limit = self.plan.cutoff(self.now, self.kind)
+        for one in self._left():
+            if _is_old(one, limit):
+                self._finish(one, None)
         with self._yielding():
-            left = self.kind.detached(self.connection)
-        for one in left:
-            self._finish(one, None)
+            doubtful = self.kind.doubtful(self.connection)
+        self.warnings += in_doubt(doubtful)
         waiting: str | None = None
         stays = {one.name for one in self.kept}
-        for part in expired(self.plan, self._parts(), self.now):
+        for part in expired(self.plan, self.kind, self._parts(), self.now):
             if part.name in stays:
                 continue
             if waiting is not None:
-                self.kept.append(KeptPartition(name=part.name, reason=waiting))
+                self._keep(part.name, waiting, hindered=True)
                 continue
             with self._yielding():
                 reason = None if part.pending else self.keeping.within(self.connection, part)
             if reason is not None:
-                self.kept.append(KeptPartition(name=part.name, reason=reason))
+                self._keep(part.name, reason)
                 continue
             try:
                 detached = self._patiently(partial(self._detach, part))
+            except PartitionStays as error:
+                self._keep(part.name, str(error), hindered=True)
             except PartitionError as error:
                 waiting = str(error)
-                self.kept.append(KeptPartition(name=part.name, reason=waiting))
+                self._keep(part.name, waiting, hindered=True)
             else:
                 self._finish(detached, part)
 
@@ -192,8 +199,7 @@ class _Upkeep:
                 self._put_back(detached)
             raise
         if reason is not None:
-            self._put_back(detached)
-            self.kept.append(KeptPartition(name=detached.name, reason=reason))
+            self._return(detached, reason)
             return
         self.dropped.append(
             DroppedPartition(
@@ -202,6 +208,7 @@ class _Upkeep:
                 bytes=None if part is None else part.bytes,
             )
         )  # fmt: skip
+        self._remove_place(detached)
 
     def _drop_unless_kept(self, detached: Detached) -> tuple[str | None, int | None]:
         table, rows = self.kind.side_table(detached), None
@@ -216,15 +223,60 @@ class _Upkeep:
             self.kind.drop(self.connection, detached)
         return None, rows
 
+    def _create_one(self, piece: Piece) -> list[str] | None:
+        """None: rows in the default partition are in the way."""
+        seconds = self.patience.lock_seconds
+        way = self.kind.making_way(self.connection, piece.lower, piece.upper, lock_seconds=seconds)
+        with way, self._yielding():
+            parts = self.kind.parts(self.connection)
+            if self.kind.default_blocks(self.connection, piece, parts):
+                return None
+            return self.kind.create(self.connection, [piece], parts)
+
+    def _create_default(self) -> str | None:
+        with self._yielding():
+            return self.kind.create_default(self.connection)
+
     def _detach(self, part: Part) -> Detached:
         seconds = self.patience.lock_seconds
         return self.kind.detach(self.connection, part, self._parts(), lock_seconds=seconds)
+
+    def _remove_place(self, detached: Detached) -> None:
+        """A step of its own: where it has to be tried again, the rows are gone already."""
+        seconds = self.patience.lock_seconds
+        try:
+            self._patiently(
+                lambda: self.kind.remove_place(self.connection, detached, lock_seconds=seconds)
+            )
+        except PartitionError as error:
+            self.warnings.append(
+                f"the rows of {detached.name!r} are gone, and the empty partition is left for the "
+                f"next run: {error}"
+            )
+
+    def _return(self, detached: Detached, reason: str) -> None:
+        """Make a partition again of what is not to be dropped."""
+        try:
+            self._put_back(detached)
+        except (PartitionError, IntegrityError) as error:
+            words = str(error) if isinstance(error, PartitionError) else error_words(error)
+            reason += f"; but its rows are in table {detached.table!r} still: {words}"
+            self._keep(detached.name, reason, hindered=True)
+        else:
+            self._keep(detached.name, reason)
 
     def _put_back(self, detached: Detached) -> None:
         seconds = self.patience.lock_seconds
         self._patiently(
             lambda: self.kind.attach_back(self.connection, detached, lock_seconds=seconds)
         )
+
+    def _keep(self, name: str, reason: str, *, hindered: bool = False) -> None:
+        self.kept.append(KeptPartition(name=name, reason=reason, hindered=hindered))
+
+    def _left(self) -> list[Detached]:
+        with self._yielding():
+            return self.kind.detached(self.connection)
 
     def _parts(self) -> list[Part]:
         with self._yielding():

@@ -32,15 +32,17 @@ class DroppedPartition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptPartition:
-    """A partition that is old enough and was not dropped.
+    """A partition that was to go and was not dropped.
 
     Attributes:
         name: of it.
         reason: why.
+        hindered: something was in the way, to be seen to; else a rule has it stay.
     """
 
     name: str
     reason: str
+    hindered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ class PartitionRun:
         now: by the database's clock, or as given.
         created: names of new partitions, oldest first.
         dropped: what is gone.
-        kept: what is old enough and still there.
+        kept: what was to go and still is there.
         warnings: what is to be seen to, a sentence each.
         retries: how often the application went first.
     """
@@ -64,6 +66,11 @@ class PartitionRun:
     kept: tuple[KeptPartition, ...]
     warnings: tuple[str, ...]
     retries: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is to be seen to."""
+        return not self.warnings and not any(one.hindered for one in self.kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +96,11 @@ class PartitionStatus:
     expired: tuple[str, ...]
     detached: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is to be seen to."""
+        return not self.warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

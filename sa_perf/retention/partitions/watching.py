@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from sa_perf.dialects.partitioning import Part, Partitioning, Piece
 from sa_perf.errors import PartitionError
 from sa_perf.retention.partitions.declaration import Declared, PartitionPlan, declared_partition
 from sa_perf.retention.partitions.intervals import Span, gaps
-from sa_perf.retention.partitions.maintenance import expired, missing
+from sa_perf.retention.partitions.maintenance import expired, in_doubt, missing
 from sa_perf.retention.partitions.patience import Patience, alone, refuse_asynchronous
 from sa_perf.retention.partitions.results import MovedRows, PartitionStatus
 from sa_perf.tables import UNRECORDED
@@ -39,24 +40,31 @@ def status(
         now: aware; None: by the database's clock.
 
     Raises:
-        PartitionError: the database has no partitions.
+        PartitionError: the database has no partitions, or the table is not partitioned as declared.
     """
     plan = declared_partition(declaration)
     refuse_asynchronous(engine)
     kind = plan.partitioning(engine.dialect)
-    with kind.connection(engine) as connection, connection.begin():
-        manager = kind.manager(connection)
-        parts = kind.parts(connection)
-        at = now or kind.purging.utc_now(connection)
-        default_rows = kind.rows_in_default(connection, parts, _COUNTED)
-        detached = [one.table for one in kind.detached(connection)] if manager is None else []
-    lacking = missing(plan, parts, at)
-    return PartitionStatus(
+    with kind.connection(engine) as connection:
+        with connection.begin():
+            manager = kind.manager(connection)
+        if manager is None:
+            kind.check(connection)
+        with connection.begin():
+            parts = kind.parts(connection)
+            at = now or kind.purging.utc_now(connection)
+            default_rows = kind.rows_in_default(connection, parts, _COUNTED)
+            detached = [one.table for one in kind.detached(connection)] if manager is None else []
+            doubtful = kind.doubtful(connection) if manager is None else []
+    lacking = missing(plan, kind, parts, at)
+    old = tuple(part.name for part in expired(plan, kind, parts, at))
+    found = PartitionStatus(
         table=plan.table.fullname, managed_by=manager, partitions=tuple(parts),
-        default_rows=default_rows, missing=tuple(lacking),
-        expired=tuple(part.name for part in expired(plan, parts, at)), detached=tuple(detached),
-        warnings=tuple(_warnings(parts, default_rows, lacking, detached)),
+        default_rows=default_rows, missing=tuple(lacking), expired=old, detached=tuple(detached),
+        warnings=tuple(in_doubt(doubtful)),
     )  # fmt: skip
+    lacks_default = plan.default and not any(part.is_default for part in parts)
+    return replace(found, warnings=(*_warnings(found, lacks_default), *found.warnings))
 
 
 def move_from_default(
@@ -148,12 +156,12 @@ def attach(
     """
     plan = declared_partition(declaration)
     patience = Patience(lock_seconds=lock_seconds, tries=tries, sleep=sleep)
-    span = Span(plan.wall(lower), plan.wall(upper))
     if lower >= upper:
         raise PartitionError(f"lower={lower!r} is not before upper={upper!r}")
-    (piece,) = plan.pieces([span])
     name = table if isinstance(table, str) else table.name
     with alone(engine, plan) as (kind, connection):
+        span = Span(plan.wall(lower, kind), plan.wall(upper, kind))
+        (piece,) = plan.pieces([span])
         patience.run(
             kind,
             connection,
@@ -179,31 +187,38 @@ def _oldest_piece(
         return None
     if not isinstance(moment, datetime):  # a day
         moment = datetime(moment.year, moment.month, moment.day)
-    at = moment.replace(tzinfo=None) if moment.tzinfo is None else plan.wall(moment)
+    at = moment.replace(tzinfo=None) if moment.tzinfo is None else plan.wall(moment, kind)
     there = [Span(part.lower, part.upper) for part in parts if not part.is_default]
     left = gaps(plan.every.spans(at, at), there)
     holding = [one for one in left if one.lower is None or one.lower <= at]
     return plan.pieces(holding[-1:])[0]
 
 
-def _warnings(
-    parts: list[Part], default_rows: int, lacking: list[Span], detached: list[str]
-) -> list[str]:
-    found = []
-    if default_rows:
-        least = "at least " if default_rows == _COUNTED else ""
-        found.append(
-            f"{least}{default_rows:,} rows fell into the default partition; move_from_default() "
-            "gives them partitions of their own"
+def _warnings(found: PartitionStatus, lacks_default: bool) -> list[str]:
+    """What `maintain` or a person is to see to; not what the table's other manager does."""
+    warnings = []
+    if found.default_rows:
+        least = "at least " if found.default_rows == _COUNTED else ""
+        mend = "; move_from_default() gives them partitions of their own"
+        warnings.append(
+            f"{least}{found.default_rows:,} rows fell into the default partition"
+            + (mend if found.managed_by is None else f"; {found.managed_by} is to move them")
         )
-    if lacking:
-        found.append(f"{len(lacking)} intervals up to those ahead have no partition; maintain()")
-    pending = [part.name for part in parts if part.pending]
+    if found.managed_by is not None:
+        return warnings
+    if found.missing:
+        warnings.append(
+            f"{len(found.missing)} intervals up to those ahead have no partition; maintain()"
+        )
+    if lacks_default:
+        warnings.append("the default partition that is declared is missing; maintain() makes it")
+    pending = [part.name for part in found.partitions if part.pending]
     if pending:
-        found.append(
-            f"detaching was begun and not ended: {', '.join(pending)}; maintain() ends it where "
-            "the partition is old enough, ALTER TABLE ... DETACH PARTITION ... FINALIZE anywhere"
+        warnings.append(
+            f"detaching was begun and not ended: {', '.join(pending)}; maintain() ends what "
+            "another run of it began, ALTER TABLE ... DETACH PARTITION ... FINALIZE anywhere"
         )
-    if detached:
-        found.append(f"detached and not dropped: {', '.join(detached)}; maintain() goes on with it")
-    return found
+    if found.detached:
+        names = ", ".join(found.detached)
+        warnings.append(f"detached and not dropped: {names}; maintain() goes on with it")
+    return warnings
