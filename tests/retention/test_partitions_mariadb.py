@@ -305,12 +305,6 @@ def test_the_default_partition_is_known_by_its_bound_not_by_its_name(engine) -> 
     assert names == ["p2026_05", "p2026_06", "p2026_07", "pmax"]
 
 
-def test_a_default_partition_that_is_declared_and_missing_is_made(engine) -> None:
-    made(engine, event_table(default=False))
-    assert maintain(engine, event_table(), now=NOW).created == ("p_future",)
-    assert maintain(engine, event_table(), now=NOW).created == ()
-
-
 # What the table is partitioned by
 
 

@@ -16,6 +16,7 @@ from sa_perf.retention.partitions.declaration import (
     PartitionPlan,
     create_parent_ddl,
     declared_partition,
+    declared_partitions,
     partition,
     partitioned,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "convert_plan",
     "create_parent_ddl",
     "declared_partition",
+    "declared_partitions",
     "maintain",
     "move_from_default",
     "partition",
