@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BindParameter, Delete
 from sqlalchemy.sql import visitors
 
-from sa_perf.errors import ArchiveError
+from sa_perf.dialects.stored_values import stored_values_for
 from sa_perf.retention.archive import FileSink
 from sa_perf.retention.archive.audited import Audited
+from sa_perf.retention.archive.keyed_rows import KeyedRows
+from sa_perf.retention.archive.left_over import doubtful_runs
+from sa_perf.retention.archive.same_database import RowsChanged
+from sa_perf.retention.children import walk_down
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table, Update
+    from sqlalchemy import Connection, Update
 
     from sa_perf.dialects.purging import Purging
     from sa_perf.retention.archive import ArchiveFile, TableSink
@@ -23,10 +27,6 @@ if TYPE_CHECKING:
     from sa_perf.retention.steps import Step
 
 __all__ = ["Disposal", "Disposed", "RowsChanged", "disposal_for"]
-
-
-class RowsChanged(ArchiveError):
-    """Other rows would be deleted than were archived, since somebody changed some in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,23 +85,20 @@ class Disposal:
 
 
 class _ToFiles(Disposal):
-    """Deletes rows whose values are written to a file first, or as the database gives them back."""
+    """Deletes rows and writes those that are gone to a file."""
 
     def __init__(self, sink: FileSink, purging: Purging) -> None:
         self._sink = sink
         self._returning = purging.returning
+        self._stored = stored_values_for(purging.dialect)
 
     def _delete(
         self, connection: Connection, stmt: Delete, parameters: Mapping[str, Any], number: int
     ) -> Disposed:
         """What DELETE gives back is what is archived, where it does."""
         table: Any = stmt.table
-        if self._returning:
-            rows = self._deleted(connection, table, stmt, parameters)
-        else:
-            reading = self._sink.select(table, *_criteria(stmt, {}))
-            rows = connection.execute(reading, parameters).all()
-            _require_same(table, len(rows), connection.execute(stmt, parameters).rowcount)
+        found = KeyedRows(self._stored, table, list(table.columns))
+        rows = found.take(connection, _criteria(stmt, parameters), returning=self._returning)
         if not rows:
             return Disposed(rows=0)
         name = self._sink.file_name(number, table)
@@ -117,16 +114,9 @@ class _ToFiles(Disposal):
         """Give the sink back."""
         self._sink.close()
 
-    def _deleted(
-        self, connection: Connection, table: Table, stmt: Delete, parameters: Mapping[str, Any]
-    ) -> Sequence[Any]:
-        returning = stmt.returning(*self._sink.columns(table))
-        found: Sequence[Any] = connection.execute(returning, parameters).all()
-        return found
-
 
 class _ToTable(Disposal):
-    """Copies rows to another table and deletes them in the same transaction."""
+    """Moves rows to another table."""
 
     def __init__(self, sink: TableSink) -> None:
         self._sink = sink
@@ -134,12 +124,16 @@ class _ToTable(Disposal):
     def _delete(
         self, connection: Connection, stmt: Delete, parameters: Mapping[str, Any], number: int
     ) -> Disposed:
-        """The rows that are copied are locked until they are deleted."""
+        """Rows that are gone stand in the archive."""
         table: Any = stmt.table
-        copied = self._sink.copy(connection, table, *_criteria(stmt, parameters))
-        deleted = connection.execute(stmt, parameters).rowcount
-        _require_same(table, copied, deleted)
-        return Disposed(rows=deleted, archived=copied)
+        criteria = _criteria(stmt, parameters)
+        moved = self._sink.move(connection, table, criteria, number=number)
+        return Disposed(rows=moved, archived=moved)
+
+    def committed(self, done: Disposed) -> None:
+        """Let the sink know, for which what it sent before is doubtful until then."""
+        if done.archived:
+            self._sink.committed()
 
     def close(self) -> None:
         """Give the sink back."""
@@ -163,19 +157,36 @@ def disposal_for(step: Step, connection: Connection, run: str, lease: Lease) -> 
     archive = step.target.policy.archive
     if archive is None:
         return Disposal()
-    table, *children = step.tables
+    table = step.target.table
+    # Those whose rows are deleted; the others' rows stay.
+    below = [one.table for one in walk_down(step.children) if one.how == "delete_first"]
     sink = archive.open(
         connection,
         table,
         policy=step.name,
         run=run,
-        children=[child for child in dict.fromkeys(children) if child is not table],
+        children=[child for child in dict.fromkeys(below) if child is not table],
     )
-    if not isinstance(sink, FileSink):
-        return _ToTable(sink)
-    keep = partial(lease.keep, connection)
-    sink.reconcile(Audited(connection, step.purging, step.name, keep))
-    return _ToFiles(sink, step.purging)
+    try:
+        return _in_order(sink, step, connection, run, lease)
+    except BaseException:
+        sink.close()
+        raise
+
+
+def _in_order(
+    sink: FileSink | TableSink, step: Step, connection: Connection, run: str, lease: Lease
+) -> Disposal:
+    """Put in order what an interrupted run left."""
+    if isinstance(sink, FileSink):
+        keep = partial(lease.keep, connection)
+        sink.reconcile(Audited(connection, step.purging, step.name, keep))
+        return _ToFiles(sink, step.purging)
+    if sink.outlives_rollbacks:
+        with step.purging.reading(connection):
+            doubtful = doubtful_runs(connection, step.name, besides=run)
+        sink.reconcile(doubtful)
+    return _ToTable(sink)
 
 
 def _criteria(stmt: Delete, parameters: Mapping[str, Any]) -> list[Any]:
@@ -190,11 +201,3 @@ def _criteria(stmt: Delete, parameters: Mapping[str, Any]) -> list[Any]:
         visitors.replacement_traverse(one, {}, with_value) if parameters else one
         for one in stmt._where_criteria
     ]
-
-
-def _require_same(table: Table, archived: int, deleted: int) -> None:
-    if archived != deleted:
-        raise RowsChanged(
-            f"{archived} rows of {table.fullname!r} were archived but {deleted} would be deleted, "
-            "since somebody changed some in between; the batch is tried again"
-        )

@@ -31,6 +31,9 @@ class KeyedRows:
         table: where the rows are or go.
         columns: of it, in the order of a row's values.
         constants: further columns, with the values that rows put in get there.
+
+    Raises:
+        ArchiveError: a column of the primary key is not among them.
     """
 
     def __init__(
@@ -46,6 +49,12 @@ class KeyedRows:
         self._columns = list(columns)
         self._key = list(table.primary_key.columns)
         names = [one.name for one in columns]
+        unknown = [one.name for one in self._key if one.name not in names]
+        if unknown:
+            raise ArchiveError(
+                f"table {table.fullname!r} computes {unknown} of its primary key, so its rows "
+                "cannot be told apart by what they are put in with"
+            )
         self._places = [names.index(one.name) for one in self._key]
         self._selected = select(*(stored.read(one).label(one.name) for one in columns))
         self._insert = stored.insert(table, columns, constants=constants)
@@ -80,6 +89,29 @@ class KeyedRows:
             statement = statement.where(self._stored.above(self._key, after))
         return list(connection.execute(statement, execution_options=UNRECORDED))
 
+    def take(
+        self, connection: Connection, criteria: Sequence[ColumnElement[bool]], *, returning: bool
+    ) -> Sequence[Any]:
+        """Delete rows; those that are gone, as they were.
+
+        A row that a trigger keeps, or that meets the criteria no more, is not among them.
+
+        Args:
+            connection: in the transaction.
+            criteria: which rows.
+            returning: the database's DELETE can give what it deleted.
+        """
+        if returning:
+            gone = delete(self._table).where(*criteria).returning(*self._selected.selected_columns)
+            return connection.execute(gone, execution_options=UNRECORDED).all()
+        locked = self._selected.where(*criteria).with_for_update(of=self._table)
+        rows = connection.execute(locked, execution_options=UNRECORDED).all()
+        keys = [self.key(row) for row in rows]
+        if self.delete(connection, keys) == len(keys):
+            return rows
+        left = self.found(connection, keys)
+        return [row for row in rows if self.key(row) not in left]
+
     def insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Put rows in, and read them again.
 
@@ -93,14 +125,16 @@ class KeyedRows:
         connection.execute(self._insert, parameters, execution_options=UNRECORDED)
         there = self.found(connection, (self.key(row) for row in rows))
         for row in rows:
-            self._compare(row, there.get(self.key(row)))
+            self.require_same(row, there.get(self.key(row)))
 
-    def delete(self, connection: Connection, keys: Iterable[Key]) -> int:
-        """Remove rows; how many were there."""
+    def delete(
+        self, connection: Connection, keys: Iterable[Key], *criteria: ColumnElement[bool]
+    ) -> int:
+        """Remove rows with some keys, if they meet the criteria; how many there were."""
         wanted = list(keys)
         removed = 0
         for at in range(0, len(wanted), KEYS):
-            statement = delete(self._table).where(self._matches(wanted[at : at + KEYS]))
+            statement = delete(self._table).where(self._matches(wanted[at : at + KEYS]), *criteria)
             removed += connection.execute(statement, execution_options=UNRECORDED).rowcount
         return removed
 
@@ -108,10 +142,12 @@ class KeyedRows:
         """Whether two rows hold the same values."""
         return self._different(one, other) is None
 
-    def _matches(self, keys: Sequence[Key]) -> ColumnElement[bool]:
-        return self._stored.matches(self._key, keys)
+    def require_same(self, sent: Sequence[Any], found: Sequence[Any] | None) -> None:
+        """Refuse a row that is not what it was copied from.
 
-    def _compare(self, sent: Sequence[Any], found: Sequence[Any] | None) -> None:
+        Raises:
+            ArchiveError: it is not there, or a column holds another value; names the column.
+        """
         name = self._table.fullname
         if found is None:
             raise ArchiveError(
@@ -125,6 +161,9 @@ class KeyedRows:
                 "transaction was rolled back; the column's type is narrower than that of the row, "
                 "or a trigger changed it"
             )
+
+    def _matches(self, keys: Sequence[Key]) -> ColumnElement[bool]:
+        return self._stored.matches(self._key, keys)
 
     def _different(self, one: Sequence[Any], other: Sequence[Any]) -> str | None:
         """The first column whose values differ."""

@@ -1,82 +1,162 @@
-"""Archive tables in another database: rows go there before they go here."""
+"""Archive tables in another database: rows are committed there before they are here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 
-from sa_perf.dialects.stored_values import ExchangedValues, StoredValues, stored_values_for
-from sa_perf.retention.archive.keyed_rows import KeyedRows
+from sa_perf.dialects.purging import purging_for, purging_of
+from sa_perf.dialects.stored_values import ExchangedValues, stored_values_for
+from sa_perf.errors import ArchiveError
+from sa_perf.retention.archive.archive_table import Marks, batches_in, of_runs
+from sa_perf.retention.archive.keyed_rows import KEYS, Key, KeyedRows
 from sa_perf.tables import UNRECORDED
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy.engine.interfaces import Dialect
+
+    from sa_perf.retention.archive.left_over import Doubtful
 
 __all__ = ["OtherDatabase"]
 
-CHUNK_ROWS = 500
+#: How long a transaction there waits for a lock.
+_LOCK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """Rows of a batch that were committed there, and here not yet."""
+
+    there: KeyedRows
+    keys: list[Key] = field(default_factory=list)
+    criteria: list[ColumnElement[bool]] = field(default_factory=list)
 
 
 class OtherDatabase:
     """Where archive tables lie, and how rows come there.
 
     Between databases of one kind values go as they are kept; else as the Python objects of the
-    columns' types. Either way they are read again and compared.
+    columns' types. Either way they are read again and compared. A row that stands there is never
+    replaced by another one, unless the transaction here which had sent it was rolled back.
 
     Args:
         engine: of it.
         owned: it is disposed of at the end.
-        source: of the database that rows come from.
+        source: SQLAlchemy's dialect of the database that rows come from, which has connected.
+
+    Raises:
+        UnsupportedDatabase: it is not known how values are read exactly, there or here.
+        DBAPIError: it cannot be reached.
     """
 
-    def __init__(self, engine: Engine, *, owned: bool, source: StoredValues) -> None:
+    def __init__(self, engine: Engine, *, owned: bool, source: Dialect) -> None:
         self.engine = engine
         self._owned = owned
-        there = stored_values_for(engine.dialect)
-        is_alike = there.family == source.family
+        self._purging = purging_of(engine)
+        self._returning = purging_for(source).returning
+        here, there = stored_values_for(source), stored_values_for(engine.dialect)
+        is_alike = there.family == here.family
         #: How values are read and written here, and there.
-        self.here = source if is_alike else ExchangedValues(source.dialect)
+        self.here = here if is_alike else ExchangedValues(source)
         self.there = there if is_alike else ExchangedValues(engine.dialect)
+        self._sent: list[_Sent] = []
 
-    def copy(
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction there, whatever the engine's isolation level."""
+        with (
+            self._purging.connection(self.engine) as connection,
+            self._purging.transaction(connection, lock_seconds=_LOCK_SECONDS),
+        ):
+            yield connection
+
+    def move(
         self,
         connection: Connection,
         source: Table,
         target: Table,
         criteria: Sequence[ColumnElement[bool]],
-        marks: Mapping[str, object],
+        marks: Marks,
     ) -> int:
-        """Put rows there in place of any with their keys, and commit; returns their number.
+        """Delete rows here, within a transaction, and commit them there; returns how many.
 
-        Five hundred rows at most are held at a time; the rows here are locked.
+        Once the transaction here is committed too, say so to `committed`. The rows are held in
+        memory.
 
         Raises:
-            ArchiveError: it does not hold what was sent.
+            ArchiveError: a key is taken there, or it does not hold what was sent.
         """
-        columns = list(source.columns)
-        rows = connection.execute(
-            select(*(self.here.read(one).label(one.name) for one in columns))
-            .where(*criteria)
-            .with_for_update(of=source),
-            execution_options={**UNRECORDED, "yield_per": CHUNK_ROWS},
-        )
+        here = KeyedRows(self.here, source, list(source.columns))
+        rows = here.take(connection, criteria, returning=self._returning)
         there = KeyedRows(
             self.there,
             target,
-            [target.columns[one.name] for one in columns],
-            constants={target.columns[name]: value for name, value in marks.items()},
+            [target.columns[one.name] for one in source.columns],
+            constants=marks.values(target),
         )
-        number = 0
-        with self.engine.begin() as connected:
-            for part in rows.partitions():
-                there.delete(connected, [there.key(row) for row in part])
-                there.insert(connected, part)
-                number += len(part)
-        return number
+        sent = _Sent(
+            there=there, keys=[there.key(row) for row in rows], criteria=marks.stand_in(target)
+        )
+        # What an earlier try of this batch sent there was rolled back here.
+        before, self._sent = self._sent, [*self._sent, sent]
+        with self.transaction() as connected:
+            for one in before:
+                one.there.delete(connected, one.keys, *one.criteria)
+            for at in range(0, len(rows), KEYS):
+                _insert(connected, there, target, rows[at : at + KEYS])
+        self._sent = [sent]
+        return len(rows)
+
+    def committed(self) -> None:
+        """Take note that the transaction was committed here whose rows went there last."""
+        self._sent = []
+
+    def remove_left_over(self, names: Sequence[tuple[str, Table]], doubtful: Doubtful) -> None:
+        """Remove rows that killed runs sent there and did not delete here.
+
+        Args:
+            names: full names of sources, with their archive tables.
+            doubtful: the runs; call it as the only runner of their policy.
+        """
+        if not doubtful.runs:
+            return
+        for name, target in names:
+            of_them = of_runs(target, doubtful.policy, doubtful.runs)
+            columns = batches_in(target)
+            with self.transaction() as connected:
+                found = connected.execute(
+                    select(*columns).where(*of_them).distinct(), execution_options=UNRECORDED
+                )
+                for run, number in found.all():
+                    if (name, run, number) not in doubtful.committed:
+                        batch = [columns[0] == run, columns[1] == number]
+                        connected.execute(
+                            delete(target).where(*of_them, *batch), execution_options=UNRECORDED
+                        )
 
     def close(self) -> None:
         """Give back connections."""
         if self._owned:
             self.engine.dispose()
+
+
+def _insert(
+    connection: Connection, there: KeyedRows, target: Table, rows: Sequence[Sequence[Any]]
+) -> None:
+    try:
+        there.insert(connection, rows)
+    except IntegrityError as error:
+        # Its message holds values.
+        raise ArchiveError(
+            f"archive table {target.fullname!r} does not take a row, most likely since it has "
+            f"another one with that key ({type(error.orig).__name__}): rows of another table or "
+            "database go there too, or keys are given twice (SQLite without AUTOINCREMENT), or its "
+            "collation takes two keys for one; give each source an archive table of its own, or "
+            "archive to files; nothing was deleted"
+        ) from None

@@ -1,47 +1,45 @@
-"""Archive to a table, by INSERT ... SELECT or into another database.
+"""Archive to a table, in the same database or in another one.
 
 In the same database copy and deletion are one transaction. In another one the rows are committed
 there before their deletion commits here: after a crash between the two they stand in both, until
-the next run copies them again over themselves and deletes them.
+the next run removes from the archive what by the audit was not deleted here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import URL, Engine, create_engine, literal, make_url, select, type_coerce
+from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
-from sa_perf.dialects.stored_values import Stored, StoredValues, stored_values_for
+from sa_perf.dialects.stored_values import stored_values_for
 from sa_perf.errors import ArchiveError, RetentionError
-from sa_perf.retention.archive.archive_table import (
-    ARCHIVED_AT,
-    ARCHIVED_RUN,
-    archive_table_for,
-    require_columns,
-)
+from sa_perf.retention.archive.archive_table import Marks, archive_table_for, require_fitting
 from sa_perf.retention.archive.other_database import OtherDatabase
-from sa_perf.tables import UNRECORDED
+from sa_perf.retention.archive.same_database import SameDatabase
+from sa_perf.retention.archive.source_columns import require_whole_rows
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, CursorResult, Table
+    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy.engine.interfaces import Dialect
+
+    from sa_perf.retention.archive.left_over import Doubtful
 
 __all__ = ["TableArchive", "TableSink"]
-
-#: Of an INSERT SQLAlchemy keeps the number of rows only if it is asked to.
-_COUNTED = {**UNRECORDED, "preserve_rowcount": True}
 
 
 @dataclass(frozen=True, slots=True)
 class TableArchive:
     """A table beside the one that rows are deleted from, or one in another database.
 
-    It is made where it is missing, with the source's columns and primary key and two more columns,
-    ``archived_at`` and ``archived_run``. A primary key must never be given to a second row: an
-    archive in the same database refuses such a row, one in another database takes it for the first.
+    It is made where it is missing, with the source's columns and primary key and four more columns
+    that tell when, in which run, for which policy and in which of its transactions a row went:
+    ``archived_at``, ``archived_run``, ``archived_policy``, ``archived_batch``. A primary key must
+    never be given to a second row, nor may two tables or databases with the same keys share an
+    archive: a row whose key is taken there is refused.
 
     Example:
         >>> RetentionPolicy(days=90, by="created_at", action="archive", archive=TableArchive())
@@ -52,7 +50,7 @@ class TableArchive:
         url: of another database.
         engine: of another database; or give ``url``. Synchronous.
         schema: None: the source's own in the same database, the default one in another.
-        suffix: of the name.
+        suffix: of the name. A schema of the source's that is not the archive's stands before it.
 
     Raises:
         RetentionError: arguments that do not go together.
@@ -108,15 +106,19 @@ class TableArchive:
         Raises:
             ArchiveError: the source cannot be archived to a table.
         """
-        own = None if is_child else self.table
         schema = self.schema or (None if self.is_elsewhere else source.schema)
-        return archive_table_for(source, own or source.name + self.suffix, schema)
+        name = source.name + self.suffix
+        if source.schema not in (None, schema):
+            name = f"{source.schema}_{name}"
+        if self.table and not is_child:
+            name = self.table
+        return archive_table_for(source, name, schema, indexed=self.is_elsewhere)
 
-    def other(self, source: StoredValues) -> OtherDatabase | None:
+    def other(self, source: Dialect) -> OtherDatabase | None:
         """The other database; None: the archive lies in the same one.
 
         Args:
-            source: how values of the rows' own database are read.
+            source: SQLAlchemy's dialect of the rows' own database, which has connected.
         """
         if not self.is_elsewhere:
             return None
@@ -138,56 +140,70 @@ class TableArchive:
             bind: whose rows are archived; a connection must be in no transaction, since some
                 databases commit at CREATE TABLE.
             table: of the policy.
-            policy: its name.
+            policy: its name, which goes into ``archived_policy``.
             run: its id, which goes into ``archived_run``.
             children: tables whose rows are archived along.
 
         Raises:
-            ArchiveError: a table is there but lacks columns, or cannot be made.
+            ArchiveError: a table is there but lacks columns or has another key, cannot be made, or
+                would hold the rows of two; or rows would not be archived whole.
             UnsupportedDatabase: it is not known how its values are read exactly.
         """
         stored = stored_values_for(bind.dialect)
+        require_whole_rows(bind, (table, *children))
         tables = {table.fullname: self.table_for(table)}
         for child in children:
             tables.setdefault(child.fullname, self.table_for(child, is_child=True))
-        other = self.other(stored)
+        _require_one_each(tables)
+        if not self.is_elsewhere:
+            _make_tables(bind, list(tables.values()))
+            return TableSink(tables, policy=policy, run=run, place=SameDatabase(stored))
+        other = cast("OtherDatabase", self.other(bind.dialect))
         try:
-            _make_tables(other.engine if other else bind, list(tables.values()))
+            _make_tables(other.engine, list(tables.values()))
         except BaseException:
-            if other is not None:
-                other.close()
+            other.close()
             raise
-        return TableSink(tables, run=run, other=other)
+        return TableSink(tables, policy=policy, run=run, place=other)
 
 
 class TableSink:
-    """Copies the rows of one policy's run; made by `TableArchive.open`, used by one thread."""
+    """Moves the rows of one policy's run; made by `TableArchive.open`, used by one thread."""
 
     def __init__(
         self,
         tables: dict[str, Table],
         *,
+        policy: str,
         run: str,
-        other: OtherDatabase | None,
+        place: SameDatabase | OtherDatabase,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._tables = tables
+        self._policy = policy
         self._run = run
-        self._other = other
+        self._place = place
         self._now = now
 
-    def copy(self, connection: Connection, table: Table, *criteria: ColumnElement[bool]) -> int:
-        """Copy rows into the archive and lock them; returns their number.
-
-        Run it in the transaction that deletes the rows, and compare the number with the DELETE's.
+    def move(
+        self,
+        connection: Connection,
+        table: Table,
+        criteria: Sequence[ColumnElement[bool]],
+        *,
+        number: int,
+    ) -> int:
+        """Move rows into the archive within a transaction; returns how many are gone.
 
         Args:
-            connection: in the transaction.
+            connection: in the transaction; once it is committed, call `committed`.
             table: the policy's, or a child's named at `TableArchive.open`.
             criteria: which rows; all must hold.
+            number: of the transaction in the policy's run, which goes into ``archived_batch``.
 
         Raises:
-            ArchiveError: an archive in another database does not hold what was sent.
+            ArchiveError: the archive does not hold what was sent, or has a row with the key; the
+                transaction is to be rolled back.
             DBAPIError: the database refused, e.g. since the key stands in the archive already.
         """
         target = self._tables.get(table.fullname)
@@ -196,23 +212,43 @@ class TableSink:
                 f"table {table.fullname!r} was not named when the archive was opened; give it as "
                 "one of children="
             )
-        marks = {ARCHIVED_AT: self._now(), ARCHIVED_RUN: self._run}
-        if self._other is not None:
-            return self._other.copy(connection, table, target, criteria, marks)
-        added = [literal(value, target.columns[name].type) for name, value in marks.items()]
-        kept = [type_coerce(one, Stored()) for one in table.columns]
-        source = select(*kept, *added).where(*criteria).with_for_update(of=table)
-        names = [*(one.name for one in table.columns), *marks]
-        statement = target.insert().from_select(names, source, include_defaults=False)
-        result = cast(
-            "CursorResult[Any]", connection.execute(statement, execution_options=_COUNTED)
-        )
-        return int(result.rowcount)
+        marks = Marks(at=self._now(), run=self._run, policy=self._policy, batch=number)
+        return self._place.move(connection, table, target, criteria, marks)
+
+    def committed(self) -> None:
+        """Take note that the transaction was committed whose rows were moved last."""
+        if isinstance(self._place, OtherDatabase):
+            self._place.committed()
+
+    @property
+    def outlives_rollbacks(self) -> bool:
+        """Whether rows may stand in the archive whose transaction here was not committed."""
+        return isinstance(self._place, OtherDatabase)
+
+    def reconcile(self, doubtful: Doubtful) -> None:
+        """Remove what killed runs left in the archive; call it as the only runner of the policy.
+
+        Args:
+            doubtful: these runs, and which of their transactions were committed.
+        """
+        if isinstance(self._place, OtherDatabase):
+            self._place.remove_left_over(list(self._tables.items()), doubtful)
 
     def close(self) -> None:
         """Give back the connections to another database."""
-        if self._other is not None:
-            self._other.close()
+        if isinstance(self._place, OtherDatabase):
+            self._place.close()
+
+
+def _require_one_each(tables: Mapping[str, Table]) -> None:
+    names = [one.fullname.casefold() for one in tables.values()]
+    for (source, target), name in zip(tables.items(), names, strict=True):
+        if names.count(name) > 1:
+            raise ArchiveError(
+                f"rows of {source!r} and of another table would go to one archive table "
+                f"{target.fullname!r}; name the archive of the policy's table otherwise by table=, "
+                "or all of them by suffix="
+            )
 
 
 def _make_tables(bind: Engine | Connection, tables: Sequence[Table]) -> None:
@@ -226,5 +262,5 @@ def _make_tables(bind: Engine | Connection, tables: Sequence[Table]) -> None:
         )
     with bind.begin():
         for table in tables:
-            if not require_columns(bind, table):
+            if not require_fitting(bind, table):
                 table.create(bind, checkfirst=True)

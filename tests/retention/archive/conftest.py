@@ -49,7 +49,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from sa_perf.dialects.purging import purging_of
 from sa_perf.retention.archive import ArchiveFile, FileSink
 from sa_perf.retention.archive.audited import Audited
-from sa_perf.retention.tables import batches, runs
+from sa_perf.retention.tables import batches, leases, runs
 from sa_perf.tables import metadata as own_metadata
 
 UTC = timezone.utc
@@ -265,7 +265,7 @@ class Run:
         return self
 
     def open(self, *, children: tuple[Table, ...] = ()) -> Run:
-        own_metadata.create_all(self.engine, tables=[runs, batches])
+        own_metadata.create_all(self.engine, tables=[runs, batches, leases])
         self.sink = self.archive.open(
             self.engine, self.table, policy=self.policy, run=self.run, children=children
         )
@@ -291,12 +291,13 @@ class Run:
             if isinstance(self.sink, FileSink):
                 file = self.write(connection, table, *criteria)
                 archived = file.rows
+                removed = connection.execute(delete(table).where(*criteria)).rowcount
+                assert removed == archived
             else:
-                archived = self.sink.copy(connection, table, *criteria)
-            removed = connection.execute(delete(table).where(*criteria)).rowcount
-            assert removed == archived
+                archived = self.sink.move(connection, table, criteria, number=self.number)
             self.audit(connection, table, archived, file)
         if file is None:
+            self.sink.committed()
             return archived
         self.sink.committed(file)
         return file

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Text,
     delete,
     event,
-    func,
     insert,
     select,
     update,
@@ -238,24 +237,6 @@ def test_a_key_that_is_in_the_archive_already_stops_the_batch(engine, archiving,
     with pytest.raises(IntegrityError):
         run.batch(plain.c.id == 2)
     assert len(archiving.stored_rows(engine, plain)) == 3
-
-
-def test_rows_that_a_crash_left_in_both_databases_are_taken_again(
-    engine, archiving, plain, tmp_path
-) -> None:
-    archiving.fill(engine, plain)
-    archive = TableArchive(url=f"sqlite:///{tmp_path / 'other.db'}")
-    run = archiving.Run(engine, plain, archive).open()
-    with engine.connect() as connection:  # rolled back: as if killed before the commit
-        run.sink.copy(connection, plain, plain.c.id < 4)
-    with engine.begin() as connection:
-        connection.execute(update(plain).where(plain.c.id == 1).values(words="later"))
-    run.batch(plain.c.id < 4)
-    run.close()
-    restore(engine, archive=archive, metadata=plain.metadata, run=run.run)
-    with engine.connect() as connection:
-        assert connection.scalar(select(plain.c.words).where(plain.c.id == 1)) == "later"
-        assert connection.scalar(select(func.count()).select_from(plain)) == 10
 
 
 @pytest.mark.parametrize(
