@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, select
 
 from sa_perf.dialects import dialect_for
-from sa_perf.dialects.purging import purging_of
 from sa_perf.retention.children import walk_down
 from sa_perf.retention.keys import as_stored
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from sa_perf.dialects.facts import IndexFacts
     from sa_perf.dialects.purging import Purging
     from sa_perf.retention.ranges import Walk
     from sa_perf.retention.steps import Step
 
-__all__ = ["Access", "access_of", "child_indexes_missing", "indexes_of"]
+__all__ = ["Access", "access_of", "child_indexes_missing"]
 
 #: Places of the key at which it is looked whether it grows with time.
 _SAMPLES = 16
@@ -38,19 +37,16 @@ class Access:
     Attributes:
         walks: the ways through the table, in their order.
         index: that serves the moment; None: there is none.
-        indexable: an index on the moment would serve.
     """
 
     walks: tuple[Walk, ...]
     index: str | None
-    indexable: bool
 
 
-def access_of(engine: Engine, connection: Connection, step: Step) -> Access:
+def access_of(connection: Connection, step: Step) -> Access:
     """Choose the ways through a policy's table. Reads the catalog and some rows.
 
     Args:
-        engine: of the database.
         connection: of the run, in no transaction.
         step: the policy.
     """
@@ -68,33 +64,25 @@ def access_of(engine: Engine, connection: Connection, step: Step) -> Access:
     if step.target.policy.nulls == "expire":
         names.append(("timeless", None))
     walks = tuple(step.walk(name, upto=upto) for name, upto in names)
-    return Access(walks=walks, index=index, indexable=column is not None)
+    return Access(walks=walks, index=index)
 
 
-def indexes_of(engine: Engine, table: Any) -> tuple[IndexFacts, ...]:  # noqa: ANN401  # a Table
-    """The indexes that a table has in the database; none where it does not exist."""
-    purging = purging_of(engine)
-    with purging.connection(engine) as connection:
-        return _indexes(connection, purging, table)
-
-
-def child_indexes_missing(engine: Engine, step: Step) -> list[tuple[str, tuple[str, ...]]]:
+def child_indexes_missing(connection: Connection, step: Step) -> list[tuple[str, tuple[str, ...]]]:
     """Foreign keys of children that no index serves, so that each deleted row scans the child."""
     missing = []
-    with step.purging.connection(engine) as connection:
-        for child in walk_down(step.children):
-            names = tuple(column.name for column in child.columns)
-            indexes = _indexes(connection, step.purging, child.table)
-            if not any(
-                set(one.columns[: len(names)]) == set(names) and one.predicate is None
-                for one in indexes
-            ):
-                missing.append((child.table.fullname, names))
+    for child in walk_down(step.children):
+        names = tuple(column.name for column in child.columns)
+        indexes = _indexes(connection, step.purging, child.table)
+        if not any(
+            set(one.columns[: len(names)]) == set(names) and one.predicate is None
+            for one in indexes
+        ):
+            missing.append((child.table.fullname, names))
     return missing
 
 
 def _indexes(connection: Connection, purging: Purging, table: Any) -> tuple[IndexFacts, ...]:  # noqa: ANN401
-    """On the connection at hand: a pool may have no second one."""
+    """Those that a table has in the database, read on the connection at hand."""
     with purging.reading(connection):
         raw: Any = connection.connection.dbapi_connection
         facts = dialect_for(connection).table_facts(raw, [table.fullname])

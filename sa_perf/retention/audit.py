@@ -32,7 +32,6 @@ __all__ = [
     "batches_of",
     "close_abandoned",
     "close_run",
-    "committed_files",
     "forget",
     "history",
     "last_rate",
@@ -42,11 +41,18 @@ __all__ = [
 
 #: Batches whose rows are deleted in one transaction.
 _FORGOTTEN_AT_ONCE = 1_000
+#: Rows of the audit, the last ones, by which it is told how fast a policy's runs are.
+_RATED = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One policy's part of a run, as the audit has it; fields are those of the table."""
+    """One policy's part of a run, as the audit has it; fields are those of the table.
+
+    Its sums are those of its batches. Of a run whose runner did not come back ``rows_refused`` is
+    0, for only runs know that, and where a table refers to itself, ``rows_changed`` has the rows
+    that were cleared as children.
+    """
 
     id: int
     run: str
@@ -75,7 +81,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRecord:
-    """One transaction of a run; fields are those of the table."""
+    """What a transaction of a run did in one table; fields are those of the database's table."""
 
     id: int
     run_id: int
@@ -135,7 +141,8 @@ def close_run(connection: Connection, run_id: int, **values: Any) -> None:  # no
 def close_abandoned(connection: Connection, policy: str, now: datetime) -> None:
     """Close the runs of a policy whose runner did not come back; its lease is ours now.
 
-    Their sums are those of their batches.
+    Their sums are those of their batches, which do not say how many rows were refused: that stays
+    0, and the next run meets these rows again.
     """
     found = connection.execute(
         select(runs.c.id, runs.c.table_name).where(
@@ -167,30 +174,38 @@ def _sums(connection: Connection, run_id: int, table: str) -> dict[str, int]:
     return {name: int(value or 0) for name, value in zip(columns, row, strict=True)}
 
 
-def committed_files(connection: Connection, policy: str) -> dict[str, str]:
-    """Archive files of a policy whose batch was committed, with their SHA-256."""
-    rows = connection.execute(
-        select(batches.c.archive_file, batches.c.archive_sha256)
-        .join(runs, runs.c.id == batches.c.run_id)
-        .where(runs.c.policy == policy, batches.c.archive_file.is_not(None))
-    )
-    return {str(name): str(digest) for name, digest in rows}
-
-
 def last_rate(connection: Connection, policy: str) -> float | None:
-    """Rows a second that a policy's last runs scanned, pauses included; None: it never ran."""
+    """Rows a second that a policy's last runs went over, its children and pauses included.
+
+    None: it never ran, or went over none.
+    """
+    own = runs.c.table_name == batches.c.table_name
+    went_over = case((own, batches.c.rows_scanned), else_=0)
     recent = (
-        select(batches.c.rows_scanned, batches.c.seconds, batches.c.pause_seconds)
+        select(
+            batches.c.run_id,
+            batches.c.number,
+            batches.c.seconds,
+            went_over.label("rows"),
+            # All transactions of a batch have its pause; the first on the policy's rows counts.
+            case((went_over > 0, batches.c.pause_seconds), else_=0.0).label("pause"),
+        )
         .join(runs, runs.c.id == batches.c.run_id)
-        .where(runs.c.policy == policy, runs.c.table_name == batches.c.table_name)
+        .where(runs.c.policy == policy)
         .order_by(batches.c.id.desc())
-        .limit(200)
+        .limit(_RATED)
         .subquery()
     )
-    took = recent.c.seconds + recent.c.pause_seconds
-    row = connection.execute(
-        select(func.sum(recent.c.rows_scanned), func.sum(took)).select_from(recent)
-    ).one()
+    # Where a database deletes children along, several rows are about one transaction.
+    each = (
+        select(
+            func.sum(recent.c.rows).label("rows"),
+            (func.max(recent.c.seconds) + func.max(recent.c.pause)).label("took"),
+        )
+        .group_by(recent.c.run_id, recent.c.number)
+        .subquery()
+    )
+    row = connection.execute(select(func.sum(each.c.rows), func.sum(each.c.took))).one()
     return None if not row[0] or not row[1] else float(row[0]) / float(row[1])
 
 

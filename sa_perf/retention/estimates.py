@@ -1,7 +1,8 @@
-"""How many rows a policy is about to take: by statistics, else counted."""
+"""How many rows a policy is about to go over and take: by statistics, else counted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ from sa_perf.errors import SaPerfError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from sa_perf.retention.ranges import Walk
     from sa_perf.retention.steps import Step
 
-__all__ = ["COUNTED_ROWS", "counted_rows", "expected_rows", "matching"]
+__all__ = ["COUNTED_ROWS", "counted_rows", "expected_rows", "matching", "rows_ahead", "whole_rows"]
 
 #: Rows that are counted at most, where a database has no estimate.
 COUNTED_ROWS = 1_000_000
@@ -42,16 +44,60 @@ def expected_rows(connection: Connection, step: Step) -> tuple[int, str]:
     Returns:
         the number, and ``"exact"``, ``"estimated"`` or ``"at least"``.
     """
-    stmt: Select[Any] = (
-        select(literal_column("1")).select_from(step.target.table).where(matching(step))
-    )
-    with suppress(SQLAlchemyError, SaPerfError), step.purging.reading(connection):
-        estimates = row_estimates_for(connection.dialect)
-        found = estimates.rows(connection.execute, stmt.subquery("expired"), None)
-        if found is not None and found >= _FEW:
-            return round(found), "estimated"
+    stmt = _rows(step).where(matching(step))
+    found = _estimated(connection, step, stmt)
+    if found is not None:
+        return found, "estimated"
     counted = counted_rows(connection, step, stmt)
     return counted, "at least" if counted >= COUNTED_ROWS else "exact"
+
+
+def whole_rows(connection: Connection, step: Step, told: float | None) -> int:
+    """Rows of a policy's table.
+
+    Args:
+        connection: in no transaction.
+        step: the policy.
+        told: by the database's statistics; None: all are counted.
+    """
+    if told is not None and told >= _FEW:
+        return round(told)
+    with step.purging.reading(connection):
+        stmt = select(func.count()).select_from(step.target.table)
+        return int(connection.execute(stmt).scalar_one())
+
+
+def rows_ahead(connection: Connection, step: Step, walks: Sequence[Walk], whole: int) -> int:
+    """Rows that walks will go over, whatever they change.
+
+    Args:
+        connection: in no transaction.
+        step: the policy.
+        walks: its ways through the table.
+        whole: rows of the table.
+    """
+    rows = 0
+    for walk in walks:
+        if walk.within is None:
+            rows += whole
+            continue
+        stmt = _rows(step).where(walk.within)
+        found = _estimated(connection, step, stmt)
+        rows += counted_rows(connection, step, stmt) if found is None else found
+    return rows
+
+
+def _rows(step: Step) -> Select[Any]:
+    return select(literal_column("1")).select_from(step.target.table)
+
+
+def _estimated(connection: Connection, step: Step, stmt: Select[Any]) -> int | None:
+    """Rows of a statement by statistics; None where these cannot tell, or only coarsely."""
+    with suppress(SQLAlchemyError, SaPerfError), step.purging.reading(connection):
+        estimates = row_estimates_for(connection.dialect)
+        found = estimates.rows(connection.execute, stmt.subquery("counted"), None)
+        return round(found) if found is not None and found >= _FEW else None
+    return None
 
 
 def counted_rows(connection: Connection, step: Step, stmt: Select[Any]) -> int:

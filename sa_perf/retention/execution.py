@@ -121,7 +121,7 @@ class Execution:
         return self._result()
 
     def _walk_all(self, connection: Connection, lease: Lease, run_id: int) -> None:
-        access = access_of(self.context.engine, connection, self.step)
+        access = access_of(connection, self.step)
         ours = self._transactions(connection, lease, run_id)
         self._total = ours.total
         with self.step.purging.reading(connection):

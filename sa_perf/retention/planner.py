@@ -1,6 +1,8 @@
 """The dry run: what a run would do now, and what to mend first.
 
-Nothing is changed and no lock is taken: catalogs, statistics and a few rows are read.
+Nothing is changed, and no lock is taken but those of reading: catalogs, statistics and some rows
+are read. Where a database cannot estimate, rows are counted: those that have expired up to a
+million, and on SQLite all rows of their tables.
 """
 
 from __future__ import annotations
@@ -11,17 +13,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, func, inspect, literal_column, select
+from sqlalchemy import Column, Index, MetaData, Select, Table, inspect, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper
+from sqlalchemy.schema import CreateIndex
 
 from sa_perf.dialects.purging import purging_of
 from sa_perf.errors import MissingTables, RetentionError, SaPerfError
 from sa_perf.json_values import encoded
-from sa_perf.retention.access import access_of, child_indexes_missing
+from sa_perf.retention.access import Access, access_of, child_indexes_missing
 from sa_perf.retention.audit import last_rate
 from sa_perf.retention.children import walk_down
-from sa_perf.retention.estimates import counted_rows, expected_rows, matching
+from sa_perf.retention.estimates import (
+    counted_rows,
+    expected_rows,
+    matching,
+    rows_ahead,
+    whole_rows,
+)
 from sa_perf.retention.runner import in_order, policies_of
 from sa_perf.retention.steps import Step, read_step
 from sa_perf.retention.wording import error_words, sql_text
@@ -32,7 +41,6 @@ if TYPE_CHECKING:
 
     from sa_perf.dialects.purging import Purging
     from sa_perf.json_values import JSONValue
-    from sa_perf.retention.access import Access
     from sa_perf.retention.policy import Declared, Source
 
 __all__ = ["ChildPlan", "PolicyPlan", "RetentionPlan", "plan"]
@@ -75,7 +83,8 @@ class PolicyPlan:
         rows: that would be changed; None: unknown.
         rows_kind: ``exact``, ``estimated``, or ``at least``.
         bytes: that they take with their indexes; None: unknown.
-        seconds: that it would take by the last runs; None: it never ran.
+        seconds: that it would take by the rows that it goes over, whether or not it changes them,
+            and the rate of the last runs, children and pauses included; None: it never ran.
         timeless_rows: rows without a moment, which stay; None: there can be none, or it is not
             known.
         children: tables that refer to the policy's, nearest first.
@@ -183,7 +192,7 @@ def plan(
         with purging.reading(connection):
             now = purging.utc_now(connection)
             cascades = purging.enforces_foreign_keys(connection)
-        planner = _Planner(engine, connection, purging, at or now, cascades=cascades)
+        planner = _Planner(connection, purging, at or now, cascades=cascades)
         return RetentionPlan(
             database=database_label(engine.url),
             at=at or now,
@@ -195,15 +204,8 @@ class _Planner:
     """Plans the policies of one database."""
 
     def __init__(
-        self,
-        engine: Engine,
-        connection: Connection,
-        purging: Purging,
-        now: datetime,
-        *,
-        cascades: bool,
+        self, connection: Connection, purging: Purging, now: datetime, *, cascades: bool
     ) -> None:
-        self._engine = engine
         self._connection = connection
         self._purging = purging
         self._now = now
@@ -238,9 +240,10 @@ class _Planner:
             return inspect(self._connection).has_table(table.name, schema=table.schema)
 
     def _planned(self, found: PolicyPlan, step: Step, declared: Declared) -> PolicyPlan:
-        access = access_of(self._engine, self._connection, step)
+        access = access_of(self._connection, step)
         rows, kind = expected_rows(self._connection, step)
-        missing = child_indexes_missing(self._engine, step)
+        size, seconds = self._cost(step, access, rows)
+        missing = child_indexes_missing(self._connection, step)
         children = tuple(
             ChildPlan(
                 table=child.table.fullname,
@@ -257,38 +260,42 @@ class _Planner:
             statement=sql_text(step.change([matching(step)]), self._connection.dialect),
             walks=tuple(dict.fromkeys(walk.name for walk in access.walks)),
             index=access.index,
-            create_index=_create_index(step, access),
+            create_index=self._create_index(step, access),
             rows=rows,
             rows_kind=kind,
-            bytes=self._bytes(step, rows),
-            seconds=self._seconds(step, rows),
+            bytes=size,
+            seconds=seconds,
             timeless_rows=self._timeless(step),
             children=children,
             archive=step.archive_words,
         )
         return replace(found, warnings=tuple(self._warnings(found, step, declared)))
 
-    def _bytes(self, step: Step, rows: int | None) -> int | None:
-        """The rows' share of their table and its indexes."""
-        if rows is None or step.target.policy.action not in ("delete", "archive"):
-            return None
-        table = step.target.table
+    def _cost(self, step: Step, access: Access, rows: int) -> tuple[int | None, float | None]:
+        """Bytes that rows take, as their share of the table and its indexes; seconds of a run."""
         with self._purging.reading(self._connection):
-            whole, size = self._purging.size(self._connection, table)
-            if size is not None and whole is None:
-                whole = self._connection.execute(
-                    select(func.count()).select_from(table)
-                ).scalar_one()
-        if not whole or size is None:
-            return None
-        return round(size * min(1.0, rows / float(whole)))
+            told, size = self._purging.size(self._connection, step.target.table)
+            rate = last_rate(self._connection, step.name) if self._has_tables else None
+        if step.target.policy.action not in ("delete", "archive"):
+            size = None
+        whole, seconds = 0, None
+        if size is not None or rate is not None:
+            whole = whole_rows(self._connection, step, told)
+        if rate is not None:
+            seconds = rows_ahead(self._connection, step, access.walks, whole) / rate
+        return (
+            None if not whole or size is None else round(size * min(1.0, rows / whole))
+        ), seconds
 
-    def _seconds(self, step: Step, rows: int | None) -> float | None:
-        if rows is None or not self._has_tables:
+    def _create_index(self, step: Step, access: Access) -> str | None:
+        """The index that would serve, where there is none; named as ``index=True`` would."""
+        column, table = step.target.time_column, step.target.table
+        if access.index is not None or column is None:
             return None
-        with self._purging.reading(self._connection):
-            rate = last_rate(self._connection, step.name)
-        return None if rate is None else rows / rate
+        named = MetaData(naming_convention=table.metadata.naming_convention)
+        bare = Table(table.name, named, Column(column.name, column.type), schema=table.schema)
+        statement = CreateIndex(Index(None, bare.c[column.name]))
+        return str(statement.compile(dialect=self._connection.dialect))
 
     def _timeless(self, step: Step) -> int | None:
         if step.target.policy.nulls != "keep":
@@ -318,15 +325,6 @@ class _Planner:
         ):
             yield "foreign keys are not enforced on this connection: children are deleted first"
         yield from _cascades_of_the_orm(declared, step)
-
-
-def _create_index(step: Step, access: Access) -> str | None:
-    """The index that would serve, where there is none."""
-    column = step.target.time_column
-    if access.index is not None or column is None:
-        return None
-    name = f"ix_{step.target.table.name}_{column.name}"
-    return f"CREATE INDEX {name} ON {step.target.table.fullname} ({column.name})"
 
 
 def _cascades_of_the_orm(declared: Declared, step: Step) -> Iterator[str]:

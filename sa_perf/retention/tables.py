@@ -45,7 +45,8 @@ runs = Table(
 )
 Index(None, runs.c.policy, runs.c.started_at)
 
-#: One row for each transaction that changed something; never changed itself.
+#: One row for each table in each transaction, never changed itself. The policy's own has one even
+#: where no row of the range was to be changed: how fast a run goes is told by what it went over.
 batches = Table(
     f"{PREFIX}retention_batch",
     metadata,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from retention_world import add_own_tables
 from sqlalchemy import (
     Column,
     DateTime,
@@ -22,8 +23,10 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.pool import QueuePool
 
 from sa_perf.errors import RetentionError
+from sa_perf.retention import audit
 from sa_perf.retention.archive import FileArchive
 from sa_perf.retention.planner import plan
 from sa_perf.retention.policy import RetentionPolicy, declare, retain
@@ -115,6 +118,26 @@ def test_a_missing_index_is_named_as_it_is_to_be_made(engine: Engine) -> None:
     assert (mended.index, mended.create_index) == ("ix_event_at", None)
 
 
+def test_a_missing_index_of_odd_names_can_be_made_as_it_is_told(engine: Engine) -> None:
+    name = "order of " + "a customer " * 4
+    conventions = {"ix": "Index on %(column_0_label)s"}
+    table = Table(
+        name.strip(),
+        MetaData(naming_convention=conventions),
+        Column("id", Integer, primary_key=True),
+        Column("group", DateTime, nullable=False),
+    )
+    declare(table, RetentionPolicy(days=1, by="group"))
+    table.create(engine)
+    (one,) = plan(engine, table, at=NOW).policies
+    assert one.create_index is not None and "Index on order of" in one.create_index
+    with engine.begin() as connection:
+        connection.execute(text(one.create_index))
+    (mended,) = plan(engine, table, at=NOW).policies
+    assert mended.create_index is None
+    assert not table.indexes
+
+
 def test_children_come_first_and_are_told_with_what_becomes_of_them(engine: Engine) -> None:
     metadata = MetaData()
     table = _event(metadata, on_children="delete_first")
@@ -181,15 +204,71 @@ def test_rows_without_a_moment_that_stay_are_counted(engine: Engine) -> None:
     assert any("no moment" in warning for warning in one.warnings)
 
 
-def test_the_time_is_told_by_the_last_runs(engine: Engine) -> None:
-    table = _event(MetaData())
+def _run_before(engine: Engine, *transactions: dict[str, Any]) -> None:
+    """A run of the policy in the audit."""
+    with engine.begin() as connection:
+        values = {"table_name": "event", "action": "delete", "cutoff": NOW, "predicate": ""}
+        run_id = audit.open_run(connection, run="1", policy="event", started_at=NOW, **values)
+        numbers = {"rows_archived": 0, "rows_changed": 0, "target_rows": 0, "pause_seconds": 0.0}
+        for one in transactions:
+            common = {"run_id": run_id, "table_name": "event", "finished_at": NOW}
+            audit.add_batch(connection, **{**common, **numbers, **one})
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_the_time_goes_by_the_rows_that_are_gone_over(engine: Engine, index: bool) -> None:
+    table = _event(MetaData(), where=lambda c: c.id == 60)
+    if index:
+        Index("ix_event_at", table.c.at)
     _fill(engine, table, 60)
     (before,) = plan(engine, table, at=NOW).policies
-    assert before.seconds is None
+    assert (before.rows, before.seconds) == (1, None)
+    _run_before(engine, {"number": 1, "rows_scanned": 10, "seconds": 4.0, "pause_seconds": 1.0})
+    (after,) = plan(engine, table, at=NOW).policies
+    # An index leads to the thirty that are old; without one all sixty are looked at.
+    assert after.seconds == pytest.approx(15.0 if index else 30.0)
+
+
+def test_the_time_has_that_of_children_and_no_transaction_or_pause_twice(engine: Engine) -> None:
+    table = _event(MetaData())
+    _fill(engine, table, 60)
+    paused = {"pause_seconds": 1.0}
+    _run_before(
+        engine,
+        {"number": 1, "table_name": "child", "rows_scanned": 500, "seconds": 2.0, **paused},
+        {"number": 2, "rows_scanned": 10, "seconds": 4.0, **paused},
+        {"number": 2, "table_name": "other", "rows_scanned": 0, "seconds": 4.0, **paused},
+        {"number": 3, "rows_scanned": 0, "seconds": 3.0, **paused},  # a second look
+    )
+    (found,) = plan(engine, table, at=NOW).policies
+    assert found.seconds == pytest.approx(60.0)
+
+
+def test_a_run_tells_the_next_plan_its_time(engine: Engine) -> None:
+    table = _event(MetaData())
+    _fill(engine, table, 60)
     run(engine, table, at=NOW, max_rows=10)
     (after,) = plan(engine, table, at=NOW).policies
     assert after.rows == 20
     assert after.seconds is not None and after.seconds > 0
+
+
+def test_a_plan_needs_one_connection(sqlite_database: Any) -> None:
+    table = _event(MetaData())
+    Table(
+        "child",
+        table.metadata,
+        Column("id", Integer, primary_key=True),
+        Column("event_id", ForeignKey("event.id", ondelete="CASCADE")),
+    )
+    pool = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    engine = sqlite_database.engine(**pool)
+    add_own_tables(engine)
+    _fill(engine, table, 3)
+    policy = RetentionPolicy(days=1, by="at", on_children="cascade", name="with children")
+    declare(table, policy)
+    found = {one.policy: one for one in plan(engine, table).policies}["with children"]
+    assert (found.error, len(found.children)) == (None, 1)
 
 
 def test_many_rows_are_estimated_within_a_fifth(engine: Engine) -> None:
