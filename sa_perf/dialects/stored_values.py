@@ -8,8 +8,9 @@ date ``infinity``, a ``FLOAT`` of MySQL) is read as the database's own text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import (
@@ -180,24 +181,79 @@ class StoredValues:
         return value
 
 
+class _JsonText:
+    """The text of a JSON value; equal to another one whose value is the same.
+
+    Databases write one value in several ways, and the object that a text stands for is None for
+    SQL's NULL and for JSON's alike.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        """By value."""
+        return isinstance(other, _JsonText) and loads(self.text) == loads(other.text)
+
+    __hash__ = None  # type: ignore[assignment]  # no column of a key holds JSON
+
+
+class _ExchangedJson(UserDefinedType[_JsonText]):
+    """JSON as its text, which keeps JSON's null apart from NULL."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Nothing is created with it."""
+        raise NotImplementedError
+
+    def bind_processor(self, dialect: SQLAlchemyDialect) -> Callable[[Any], Any]:
+        """To the text."""
+        return lambda value: None if value is None else value.text
+
+    def result_processor(self, dialect: SQLAlchemyDialect, coltype: object) -> Callable[[Any], Any]:
+        """From the text; SQLite makes a number of one that looks so."""
+
+        def process(value: object) -> _JsonText | None:
+            if value is None:
+                return None
+            if isinstance(value, (bytes, bytearray)):
+                value = value.decode("utf-8")
+            return _JsonText(value if isinstance(value, str) else dumps(value))
+
+        return process
+
+
 class ExchangedValues(StoredValues):
-    """Values as the types' own Python objects: between kinds of databases that differ."""
+    """Values as the types' own Python objects: between kinds of databases that differ.
+
+    JSON goes as text: an object could not tell NULL from JSON's null.
+    """
 
     def read(self, source: Column[Any]) -> ColumnElement[Any]:
         """The column."""
+        if self._is_json(source):
+            return type_coerce(stored_values_for(self.dialect).read(source), _ExchangedJson())
         return source
 
     def plain_table(self, target: Table, columns: Sequence[Column[Any]]) -> TableClause:
         """The columns with their types."""
         return table(
-            target.name, *(column(one.name, one.type) for one in columns), schema=target.schema
+            target.name,
+            *(column(one.name, self._bound_type(one)) for one in columns),
+            schema=target.schema,
         )
 
     def _insert(self, target: TableClause) -> Insert:
         return stored_values_for(self.dialect)._insert(target)
 
     def _bound_type(self, target: Column[Any]) -> TypeEngine[Any]:
-        return target.type
+        return _ExchangedJson() if self._is_json(target) else target.type
+
+    def _is_json(self, source: Column[Any]) -> bool:
+        return isinstance(self.kept_type(source), sqltypes.JSON)
 
 
 class _SQLite(StoredValues):
@@ -258,7 +314,8 @@ class _MySQL(StoredValues):
     """Gives text for what it keeps as decimals and times; drivers make objects of those.
 
     ``FLOAT`` is shown with 6 digits (MySQL bug 87794) unless it is made a DOUBLE first. A
-    ``TIMESTAMP`` is read as seconds since 1970, which no hour that comes twice can shift.
+    ``TIMESTAMP`` is read as seconds since 1970, which no hour that comes twice can shift; to write
+    it, be `within` a session.
     """
 
     family = "mysql"
@@ -285,24 +342,18 @@ class _MySQL(StoredValues):
             return func.from_unixtime(cast(value, Numeric(20, 6)))
         return value
 
-    def session(self, connection: Connection) -> dict[str, str]:
-        asked = text("SELECT @@session.time_zone")
-        zone = connection.execute(asked, execution_options=_UNRECORDED).scalar_one()
-        return {"time_zone": zone}
-
     @contextmanager
     def within(self, connection: Connection, session: Mapping[str, str]) -> Iterator[None]:
-        own = self.session(connection)["time_zone"]
-        zone = session.get("time_zone", own)
-        asked = text("SET time_zone = :zone")
-        if zone == own:
-            yield
-            return
-        connection.execute(asked, {"zone": zone}, execution_options=_UNRECORDED)
+        """In UTC: in another zone no value gives the second of two hours that are called alike."""
+        asked = text("SELECT @@session.time_zone")
+        own = connection.execute(asked, execution_options=_UNRECORDED).scalar_one()
+        put = text("SET time_zone = :zone")
+        connection.execute(put, {"zone": "+00:00"}, execution_options=_UNRECORDED)
         try:
             yield
         finally:
-            connection.execute(asked, {"zone": own}, execution_options=_UNRECORDED)
+            if not connection.invalidated:
+                connection.execute(put, {"zone": own}, execution_options=_UNRECORDED)
 
     def _bound(self, target: Column[Any], value: object) -> object:
         if isinstance(self.kept_type(target), sqltypes.TIMESTAMP):

@@ -364,6 +364,7 @@ def archiving() -> SimpleNamespace:
         every_type=every_type,
         fill=fill,
         fill_every_type=fill_every_type,
+        ordinary_rows=ordinary_rows,
         stored_rows=stored_rows,
     )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, MetaData, Table, create_engine, insert, select
 
+from sa_perf.errors import ArchiveError
 from sa_perf.retention.archive import FileArchive, TableArchive, restore
 
 PACKAGES = {"parquet": "pyarrow", "zstd": "zstandard", "fsspec": "fsspec"}
@@ -91,6 +94,74 @@ def test_every_type_comes_back_from_a_database_of_the_same_kind(
     with other.connect() as connection:
         assert connection.execute(select(archive.table_for(table).c.id)).all() == []
     other.dispose()
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+    ]
+)
+def elsewhere(request, db, tmp_path) -> Iterator[Engine]:
+    """A database of each other kind."""
+    if db.backend == request.param:
+        pytest.skip("it is the same kind")
+    if request.param == "sqlite":
+        made = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    else:
+        server = request.getfixturevalue(f"{request.param}_server")
+        made = request.getfixturevalue("closing")(server.database("other")).engine()
+    yield made
+    made.dispose()
+
+
+#: Types of which some database holds less than another one.
+NARROWER = {"aware", "exact", "single", "span"}
+DOCUMENTS = [5, 1.5, "5", "text", "", True, [], {"b": [None], "a": "\u00e4"}]
+
+
+def _of_some_types(archiving, engine: Engine, names: list[str]) -> Table:
+    """A table of types that every database has, with rows."""
+    every = archiving.every_type(MetaData(), "")
+    columns = {one.key: one for one in every.columns if one.name in ("id", *names)}
+    table = Table("some types", MetaData(), *(one._copy() for one in columns.values()))
+    table.create(engine)
+    with engine.begin() as connection:
+        for row in archiving.ordinary_rows("mariadb"):  # its days and no others are held by all
+            connection.execute(insert(table), {key: row[key] for key in columns})
+        for number, document in enumerate(DOCUMENTS if "document" in names else ()):
+            connection.execute(insert(table), {"id": 300 + number, "document": document})
+    return table
+
+
+def _through(archiving, engine: Engine, elsewhere: Engine, table: Table) -> None:
+    archive = TableArchive(engine=elsewhere)
+    run = archiving.Run(engine, table, archive, run=f"run of {table.columns.keys()[1]}").open()
+    run.batch(table.c.id > 0)
+    run.close()
+    restore(engine, archive=archive, metadata=table.metadata, run=run.run)
+
+
+def test_every_type_comes_back_through_another_kind_of_database(
+    engine: Engine, elsewhere: Engine, archiving
+) -> None:
+    every = [one.name for one in archiving.every_type(MetaData(), "").columns]
+    table = _of_some_types(archiving, engine, [one for one in every if one not in NARROWER])
+    before = archiving.stored_rows(engine, table)
+    _through(archiving, engine, elsewhere, table)
+    assert archiving.stored_rows(engine, table) == before
+
+
+@pytest.mark.parametrize("name", sorted(NARROWER))
+def test_a_value_that_another_kind_of_database_cannot_hold_is_not_changed(
+    engine: Engine, elsewhere: Engine, archiving, name
+) -> None:
+    table = _of_some_types(archiving, engine, [name])
+    before = archiving.stored_rows(engine, table)
+    with suppress(ArchiveError):
+        _through(archiving, engine, elsewhere, table)
+    assert archiving.stored_rows(engine, table) == before
 
 
 def test_rows_come_back_through_another_kind_of_database(
