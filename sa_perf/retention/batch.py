@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, func, not_, select
+from sqlalchemy import ColumnElement, func, literal_column, not_, select
 
 from sa_perf.retention.audit import add_batch
 from sa_perf.retention.disposal import Disposed
@@ -242,7 +242,7 @@ class Batches:
         position = position_text(sql.walk, batch.upto or batch.after)
         with ours.begun(position) as started:
             conditions = [*own, *ours.held(), *(not_(child.any()) for child in cleared)]
-            if any(child.on_delete is not None for child in (*cascading, *cleared)):
+            if step.children:
                 self._lock(conditions, parameters)
             below = Counter[str]()
             for name, rows in self._along(cascading, conditions, parameters):
@@ -258,7 +258,10 @@ class Batches:
         ours.cascaded(sum(below.values()))
 
     def _lock(self, conditions: Sequence[Condition], parameters: dict[str, Any]) -> None:
-        """Lock rows, so that none gets a child which the database would delete along unseen."""
+        """Lock rows, so that none gets a child which the database would delete along unseen.
+
+        Whatever the models say of its ON DELETE, and also where it is to keep its parent.
+        """
         ours = self.transactions
         table = ours.step.target.table
         stmt = select(*ours.step.target.key).where(*conditions).with_for_update(of=table)
@@ -274,8 +277,13 @@ class Batches:
         """Tables and numbers of rows that the database will delete along, at any depth."""
         for child in children:
             joined = (child.above if above is None else above).join(child.rows, child.joined())
-            stmt = select(func.count()).select_from(joined).where(*conditions)
-            rows = int(self.transactions.connection.execute(stmt, parameters).scalar_one())
+            # Those that may get children themselves are locked too.
+            what: Any = literal_column("1") if child.children else func.count()
+            stmt = select(what).select_from(joined).where(*conditions)
+            if child.children:
+                stmt = stmt.with_for_update(of=child.rows)
+            found = self.transactions.connection.execute(stmt, parameters).scalars().all()
+            rows = len(found) if child.children else found[0]
             if rows:
                 yield child.table.fullname, rows
                 deeper = [one for one in child.children if one.how == "cascade"]
