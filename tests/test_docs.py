@@ -139,9 +139,12 @@ def test_the_page_about_partitions_does_what_it_says(postgresql_database, capsys
     page["tidy"](engine)
     later = datetime.now(timezone.utc) + timedelta(days=600)
     page["maintain"](engine, page["Event"], now=later, before_drop=page["copy"])
-    page["careful_upkeep"](engine)
+    page["Login"].__table__.create(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO login VALUES (1, now(), 'error')")
+    page["maintain"](engine, page["Login"], now=later)
     with engine.connect() as connection:
-        for table, rows in (("kept", 800), ("event", 1)):
+        for table, rows in (("kept", 801), ("event", 1), ("login", 0)):
             count = connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
             assert count == rows
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sa_perf.cli.output import Output
     from sa_perf.retention.limits import Wait, Window
-    from sa_perf.retention.results import Hooks, Progress
+    from sa_perf.retention.results import Hooks, Progress, RetentionRun
 
 __all__ = ["plan", "run"]
 
@@ -106,6 +106,12 @@ def plan(
     help="Wait while a replica is further behind.",
 )
 @click.option("--actor", metavar="NAME", help="Who runs it, for the audit. Default: the user.")
+@click.option(
+    "--partitions",
+    "with_partitions",
+    is_flag=True,
+    help="Then do what `partitions --maintain` does, unless something ended the run early.",
+)
 @on_models
 def run(
     engine: Engine,
@@ -115,12 +121,14 @@ def run(
     policies: tuple[str, ...],
     at: str | None,
     actor: str | None,
+    with_partitions: bool,
     **limits: Any,  # noqa: ANN401  # the options that end it or let it wait
 ) -> None:
     """Carry out the policies, in batches, until done or told to end.
 
     SIGINT and SIGTERM let the batch under way finish; a second one rolls it back. Exits with 1 if
-    a policy failed or is being run by somebody else, with 128 and the signal's number if stopped.
+    a policy failed or is being run by somebody else, or partitions need care; with 128 and the
+    signal's number if stopped.
     """
     from sa_perf.retention.runner import run as carry_out
 
@@ -139,11 +147,49 @@ def run(
         )
     from sa_perf.cli.terminal.retention import run_parts
 
-    tell("run", output, result.to_dict(), *run_parts(result))
-    if not result.ok:
+    content, parts, ok = result.to_dict(), [*run_parts(result)], result.ok
+    if with_partitions:
+        early = _ended_early(result, stopping.event, bounds)
+        more, shown, well = _partitions(engine, models, at, early=early)
+        ok = ok and well
+        content, parts = {**content, **more, "ok": ok}, [*parts, *shown]
+    tell("run", output, content, *parts)
+    if not ok:
         raise click.exceptions.Exit(FOUND)
     if stopping.signal is not None:
         raise click.exceptions.Exit(128 + stopping.signal)
+
+
+def _ended_early(result: RetentionRun, stop: threading.Event, bounds: dict[str, Any]) -> bool:
+    """Whether a limit or a signal ended a run; also where there was no policy to be ended."""
+    from sa_perf.retention.limits import Limits
+
+    limits = Limits(stop=stop, deadline=bounds["deadline"], window=bounds["window"])
+    ended = any(one.outcome in ("limited", "stopped") for one in result.policies)
+    return ended or limits.reached() is not None
+
+
+def _partitions(
+    engine: Engine,
+    models: Any,  # noqa: ANN401
+    at: str | None,
+    *,
+    early: bool,
+) -> tuple[dict[str, Any], list[Any], bool]:
+    """See to partitions behind a run; for the JSON, for a person, and whether all is well.
+
+    Nothing is said of a database without partitions.
+    """
+    from sa_perf.cli.retention.partitions import upkeep
+    from sa_perf.cli.terminal.partitions import left_parts, upkeep_parts
+    from sa_perf.dialects.partitioning import can_partition
+
+    if not can_partition(engine.dialect):
+        return {}, [], True
+    if early:
+        return {"partitions": None}, [*left_parts()], True
+    done = upkeep(engine, models, now=_moment(at))
+    return {"partitions": done.to_dict()}, [*upkeep_parts(done.found, done.failed)], done.ok
 
 
 def _bounds(

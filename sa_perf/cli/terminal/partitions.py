@@ -15,7 +15,7 @@ from sa_perf.cli.wording.units import count
 if TYPE_CHECKING:
     from sa_perf.retention.partitions import PartitionRun, PartitionStatus
 
-__all__ = ["status_parts", "upkeep_parts"]
+__all__ = ["left_parts", "status_parts", "upkeep_parts"]
 
 _MEGABYTE = 1_000_000
 
@@ -40,6 +40,11 @@ def upkeep_parts(
     for one in found:
         yield from _upkeep(one)
     yield from _failures(failed)
+
+
+def left_parts() -> Iterator[RenderableType]:
+    """That nothing was done, since the run before it ended early."""
+    yield note("partitions: left to the next run, since this one ended early")
 
 
 def _status(one: PartitionStatus) -> Iterator[RenderableType]:
@@ -70,7 +75,8 @@ def _upkeep(one: PartitionRun) -> Iterator[RenderableType]:
     ]
     yield note(f"dropped: {', '.join(dropped) or 'none'}")
     for kept in one.kept:
-        yield Text(f"{kept.name} stays: {kept.reason}", "yellow")
+        style = "bold red" if kept.hindered else "yellow"
+        yield Text(f"{kept.name} stays: {kept.reason}", style)
     yield from _warnings(one.warnings)
 
 
