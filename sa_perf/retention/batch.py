@@ -62,6 +62,8 @@ class BatchResult:
     """What transactions did that were committed; counts of rows.
 
     Attributes:
+        transactions: how many, those of children too.
+        scanned: of the policy's table, by the ranges gone over.
         changed: of the policy's table.
         archived: of it and of its children.
         refused: that should have been changed but were not.
@@ -70,6 +72,8 @@ class BatchResult:
         seconds: of the longest transaction.
     """
 
+    transactions: int = 0
+    scanned: int = 0
     changed: int = 0
     archived: int = 0
     refused: int = 0
@@ -77,8 +81,10 @@ class BatchResult:
     archive_bytes: int = 0
     seconds: float = 0.0
 
-    def add(self, done: Disposed, seconds: float, *, of_child: bool) -> None:
+    def add(self, done: Disposed, seconds: float, *, scanned: int, of_child: bool) -> None:
         """Take note of a transaction."""
+        self.transactions += 1
+        self.scanned += scanned
         if of_child:
             self.children += done.rows
         else:
@@ -86,6 +92,18 @@ class BatchResult:
         self.archived += done.archived
         self.archive_bytes += 0 if done.file is None else done.file.bytes
         self.seconds = max(self.seconds, seconds)
+
+    def as_columns(self) -> dict[str, int]:
+        """The counts, by their names in the audit."""
+        return {
+            "batches": self.transactions,
+            "rows_scanned": self.scanned,
+            "rows_changed": self.changed,
+            "rows_archived": self.archived,
+            "rows_refused": self.refused,
+            "children_changed": self.children,
+            "archive_bytes": self.archive_bytes,
+        }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +119,6 @@ class Transactions:
         throttle: bounds the children in one transaction.
         pause: called between those of children, with the seconds that the last one took; whatever
             it raises ends the batch.
-        number: of transactions so far.
         clock: monotonic seconds.
         total: what all of them did.
         batch: what those of the batch under way did.
@@ -115,11 +132,15 @@ class Transactions:
     disposal: Disposal
     throttle: Throttle
     pause: Callable[[float], None] = lambda _: None
-    number: int = 0
     clock: Callable[[], float] = time.monotonic
     total: BatchResult = field(default_factory=BatchResult)
     batch: BatchResult = field(default_factory=BatchResult)
     refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def number(self) -> int:
+        """Of transactions so far."""
+        return self.total.transactions
 
     @contextmanager
     def begun(self, position: str | None) -> Iterator[float]:
@@ -163,12 +184,13 @@ class Transactions:
             finished_at=self.step.purging.clock(self.connection),
         )
 
-    def took(self, started: float, done: Disposed, *, of_child: bool) -> None:
+    def took(
+        self, started: float, done: Disposed, *, scanned: int = 0, of_child: bool = False
+    ) -> None:
         """Take note of a transaction that was committed."""
-        self.number += 1
         seconds = self.clock() - started
         for result in (self.batch, self.total):
-            result.add(done, seconds, of_child=of_child)
+            result.add(done, seconds, scanned=scanned, of_child=of_child)
         self.disposal.committed(done)
 
     def kept(self, walk: str, rows: int) -> None:
@@ -254,7 +276,7 @@ class Batches:
             ours.write(batch, step.target.table.fullname, done, started, scanned=scanned)
             for name, rows in below.items():
                 ours.write(batch, name, Disposed(rows=rows), started, scanned=0)
-        ours.took(started, done, of_child=False)
+        ours.took(started, done, scanned=scanned)
         ours.cascaded(sum(below.values()))
 
     def _lock(self, conditions: Sequence[Condition], parameters: dict[str, Any]) -> None:

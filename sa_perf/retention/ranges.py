@@ -81,14 +81,24 @@ class WalkSQL:
             after: the key to go on from; None: from the start.
             rows: how many, at least 1.
         """
-        columns = self.walk.columns
-        shown = [
-            value.read(column) if value.read is not None else column
-            for value, column in zip(self._values, columns, strict=True)
-        ]
         conditions, parameters = self._from(after)
-        stmt = select(*shown).select_from(self.walk.table).where(*conditions).order_by(*columns)
-        return stmt.limit(1).offset(rows - 1), parameters
+        return self._keys(conditions).limit(1).offset(rows - 1), parameters
+
+    def nth_of(
+        self, after: Key | None, upto: Key | None, conditions: Sequence[Condition], number: int
+    ) -> tuple[Select[Any], dict[str, Any]]:
+        """The statement that gives the keys of the n-th row that meets conditions, and of the next.
+
+        Args:
+            after: the range's key to go on from; None: from the start.
+            upto: its last key; None: to the end.
+            conditions: that the rows meet.
+            number: n, at least 1.
+        """
+        found = self.range(after, upto)
+        within = [] if found.condition is None else [found.condition]
+        stmt = self._keys([*within, *conditions])
+        return stmt.limit(2).offset(number - 1), found.parameters
 
     def last_before(self, after: Key, rows: int) -> tuple[Select[Any], dict[str, Any]] | None:
         """As `last_of`, counting by the key's first column alone; None: it cannot be told so.
@@ -108,6 +118,15 @@ class WalkSQL:
         behind = value.compare(lead) < ahead.limit(1).offset(rows).scalar_subquery()
         stmt = select(*self.walk.columns).select_from(self.walk.table).where(*conditions, behind)
         return stmt.order_by(*(one.desc() for one in self.walk.columns)).limit(1), parameters
+
+    def _keys(self, conditions: Sequence[Condition]) -> Select[Any]:
+        """The keys of some rows, in their order."""
+        columns = self.walk.columns
+        shown = [
+            value.read(column) if value.read is not None else column
+            for value, column in zip(self._values, columns, strict=True)
+        ]
+        return select(*shown).select_from(self.walk.table).where(*conditions).order_by(*columns)
 
     def _from(self, after: Key | None) -> tuple[list[Condition], dict[str, Any]]:
         """The rows of the walk above a key."""

@@ -31,6 +31,8 @@ ON_CHILDREN = ("cascade", "restrict", "detach", "delete_first")
 ORDERS = ("auto", "time", "key")
 #: Older than anything that a database of today holds; dates before year 1 cannot be told.
 _OLDEST = timedelta(days=366 * 500)
+#: Seconds that a batch may wait for a lock: of a lease, see `lease.LEASE_SECONDS`, a quarter.
+_LONGEST_LOCK = 15.0
 #: Of a policy's name: what the audit's column holds.
 _LONGEST_NAME = 200
 
@@ -47,7 +49,8 @@ class BatchLimits:
         first_rows: rows that the first batch scans.
         min_rows: fewest rows of a batch.
         max_rows: most rows of a batch.
-        lock_seconds: how long a batch waits for a lock before it lets the application go first.
+        lock_seconds: how long a batch waits for a lock before it lets the application go first,
+            up to 15.
         retries: of a batch that met a deadlock or a lock.
     """
 
@@ -71,8 +74,11 @@ class BatchLimits:
                 f"min_rows, first_rows, max_rows are {self.min_rows!r}, {self.first_rows!r}, "
                 f"{self.max_rows!r}; they must grow, from 1 to 1,000,000"
             )
-        if not 0 < self.lock_seconds <= 3_600:
-            faults.append(f"lock_seconds is {self.lock_seconds!r}; allowed is up to 3,600")
+        if not 0 < self.lock_seconds <= _LONGEST_LOCK:
+            faults.append(
+                f"lock_seconds is {self.lock_seconds!r}; allowed is up to {_LONGEST_LOCK:g}, since "
+                "the run holds its policy by a lease, which is to outlast the wait"
+            )
         if not 0 <= self.retries <= 1_000:
             faults.append(f"retries is {self.retries!r}; allowed is 0 to 1,000")
         if faults:

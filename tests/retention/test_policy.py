@@ -106,7 +106,7 @@ def test_all_faults_of_a_policy_are_named_at_once() -> None:
         ({"target_seconds": 0}, "target_seconds is 0; allowed is 0.001 to 60"),
         ({"pause_ratio": -1}, "pause_ratio is -1; allowed is 0 to 100"),
         ({"min_rows": 10, "first_rows": 5}, "min_rows, first_rows, max_rows are 10, 5, 500000"),
-        ({"lock_seconds": 0}, "lock_seconds is 0; allowed is up to 3,600"),
+        ({"lock_seconds": 0}, "lock_seconds is 0; allowed is up to 15"),
         ({"retries": -1}, "retries is -1; allowed is 0 to 1,000"),
     ],
 )
