@@ -19,7 +19,6 @@ from sa_perf.tables import UNRECORDED
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine, Table
-    from sqlalchemy.engine.interfaces import Dialect
 
     from sa_perf.retention.archive.left_over import Doubtful
 
@@ -48,31 +47,35 @@ class OtherDatabase:
     Args:
         engine: of it.
         owned: it is disposed of at the end.
-        source: SQLAlchemy's dialect of the database that rows come from, which has connected.
+        source: to the database that rows come from; one statement asks for its session's settings,
+            which hold there too, so that values read alike.
 
     Raises:
+        ArchiveError: with the session's settings some values could not be read again.
         UnsupportedDatabase: it is not known how values are read exactly, there or here.
         DBAPIError: it cannot be reached.
     """
 
-    def __init__(self, engine: Engine, *, owned: bool, source: Dialect) -> None:
+    def __init__(self, engine: Engine, *, owned: bool, source: Connection) -> None:
         self.engine = engine
         self._owned = owned
         self._purging = purging_of(engine)
-        self._returning = purging_for(source).returning
-        here, there = stored_values_for(source), stored_values_for(engine.dialect)
+        self._returning = purging_for(source.dialect).returning
+        here, there = stored_values_for(source.dialect), stored_values_for(engine.dialect)
         is_alike = there.family == here.family
         #: How values are read and written here, and there.
-        self.here = here if is_alike else ExchangedValues(source)
+        self.here = here if is_alike else ExchangedValues(source.dialect)
         self.there = there if is_alike else ExchangedValues(engine.dialect)
+        self._session = self.here.session(source)
         self._sent: list[_Sent] = []
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction there, whatever the engine's isolation level."""
+        """A transaction there, whatever the engine's own level; values read as they do here."""
         with (
             self._purging.connection(self.engine) as connection,
             self._purging.transaction(connection, lock_seconds=_LOCK_SECONDS),
+            self.there.within(connection, self._session),
         ):
             yield connection
 

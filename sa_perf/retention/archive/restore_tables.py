@@ -61,7 +61,8 @@ def restore_tables(restoring: Restoring, archive: TableArchive) -> None:
     purging = restoring.purging
     with ExitStack() as stack:
         connection = stack.enter_context(purging.connection(restoring.engine))
-        other = archive.other(connection.dialect)
+        with purging.reading(connection):
+            other = archive.other(connection)
         if other is not None:
             stack.callback(other.close)
         names = sorted({batch.policy for batch in restoring.batches})

@@ -20,11 +20,10 @@ from sa_perf.errors import ArchiveError, RetentionError
 from sa_perf.retention.archive.archive_table import Marks, archive_table_for, require_fitting
 from sa_perf.retention.archive.other_database import OtherDatabase
 from sa_perf.retention.archive.same_database import SameDatabase
-from sa_perf.retention.archive.source_columns import require_whole_rows
+from sa_perf.retention.archive.source_columns import connected, require_whole_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
-    from sqlalchemy.engine.interfaces import Dialect
 
     from sa_perf.retention.archive.left_over import Doubtful
 
@@ -114,11 +113,11 @@ class TableArchive:
             name = self.table
         return archive_table_for(source, name, schema, indexed=self.is_elsewhere)
 
-    def other(self, source: Dialect) -> OtherDatabase | None:
+    def other(self, source: Connection) -> OtherDatabase | None:
         """The other database; None: the archive lies in the same one.
 
         Args:
-            source: SQLAlchemy's dialect of the rows' own database, which has connected.
+            source: to the rows' own database.
         """
         if not self.is_elsewhere:
             return None
@@ -158,7 +157,8 @@ class TableArchive:
         if not self.is_elsewhere:
             _make_tables(bind, list(tables.values()))
             return TableSink(tables, policy=policy, run=run, place=SameDatabase(stored))
-        other = cast("OtherDatabase", self.other(bind.dialect))
+        with connected(bind) as connection:
+            other = cast("OtherDatabase", self.other(connection))
         try:
             _make_tables(other.engine, list(tables.values()))
         except BaseException:

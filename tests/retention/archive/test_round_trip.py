@@ -5,9 +5,22 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 
 import pytest
-from sqlalchemy import Engine, MetaData, Table, create_engine, insert, select
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import DBAPIError
 
 from sa_perf.errors import ArchiveError
 from sa_perf.retention.archive import FileArchive, TableArchive, restore
@@ -175,3 +188,76 @@ def test_rows_come_back_through_another_kind_of_database(
     run.close()
     restore(engine, archive=archive, metadata=plain.metadata, run="run-1")
     assert archiving.stored_rows(engine, plain) == before
+
+
+@pytest.mark.parametrize("kind", ["files", "table", "another database"])
+def test_an_hour_that_comes_twice_comes_back_as_two(
+    mariadb_server, mariadb_database, archiving, closing, tmp_path, kind
+) -> None:
+    """Sessions are in a zone that puts its clocks back, here, there and at restore."""
+    there = closing(mariadb_server.database("other"))
+    engine, other = (_in_berlin(one.engine()) for one in (mariadb_database, there))
+    table = Table(
+        "stamped",
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("at", mysql.TIMESTAMP(fsp=6), nullable=False),
+    )
+    table.create(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET time_zone = '+00:00'")
+        connection.execute(
+            insert(table), [{"id": n, "at": datetime(2024, 10, 27, n - 1, 30)} for n in range(1, 5)]
+        )
+        connection.exec_driver_sql("SET time_zone = 'Europe/Berlin'")
+    before = _seconds(engine)
+    assert len(set(before)) == 4
+    archive = {
+        "files": FileArchive(tmp_path / "archive"),
+        "table": TableArchive(),
+        "another database": TableArchive(engine=other),
+    }[kind]
+    run = archiving.Run(engine, table, archive).open()
+    run.batch(table.c.id >= 0)
+    run.close()
+    restore(engine, archive=archive, metadata=table.metadata, run="run-1")
+    assert _seconds(engine) == before
+
+
+def _in_berlin(engine: Engine) -> Engine:
+    def put(connection, _) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET time_zone = 'Europe/Berlin'")
+
+    event.listen(engine, "connect", put)
+    try:
+        engine.connect().close()
+    except DBAPIError:
+        pytest.skip("the server has no time zones (mariadb-tzinfo-to-sql)")
+    return engine
+
+
+def _seconds(engine: Engine) -> list[object]:
+    with engine.connect() as connection:
+        return list(
+            connection.exec_driver_sql("SELECT UNIX_TIMESTAMP(at) FROM stamped ORDER BY id")
+            .scalars()
+            .all()
+        )
+
+
+def test_zones_of_two_databases_may_differ(
+    postgresql_server, postgresql_database, archiving, closing
+) -> None:
+    engine = postgresql_database.engine()
+    other = closing(postgresql_server.database("other")).engine(
+        connect_args={"options": "-c TimeZone=Asia/Kathmandu"}
+    )
+    table = archiving.fill_every_type(engine)
+    before = archiving.stored_rows(engine, table)
+    archive = TableArchive(engine=other)
+    run = archiving.Run(engine, table, archive).open()
+    run.batch(table.c.id > 0)
+    run.close()
+    restore(engine, archive=archive, metadata=table.metadata, run="run-1")
+    assert archiving.stored_rows(engine, table) == before
