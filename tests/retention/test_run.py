@@ -148,3 +148,21 @@ def test_policies_have_one_order_in_every_process() -> None:
         declare(Table(name, metadata, *columns), RetentionPolicy(days=1, by="at"))
     found = [one.name for one in in_order(policies_of(metadata))]
     assert found == sorted(names, reverse=True)
+
+
+def test_a_number_of_rows_does_not_make_batches_of_rows_that_stay_small(engine: Engine) -> None:
+    table = _events(RetentionPolicy(days=30, by="at", batch=BatchLimits()), index=False)
+    _fill(engine, table, [20.0] * 300 + [40.0] * 3)
+    (policy,) = run(engine, table, at=NOW, max_rows=1).policies
+    assert (policy.outcome, policy.rows_changed, policy.batches) == ("limited", 1, 1)
+    assert _ids(engine, table)[-2:] == [302, 303]
+    (policy,) = run(engine, table, at=NOW, max_rows=2).policies
+    assert (policy.rows_changed, policy.batches) == (2, 1)
+
+
+def test_a_number_of_rows_is_kept_to_along_an_index(engine: Engine) -> None:
+    table = _events(RetentionPolicy(days=30, by="at", batch=BatchLimits()))
+    _fill(engine, table, [40.0 - at % 7 for at in range(60)])
+    for changed in (5, 20, 35):
+        assert run(engine, table, at=NOW, max_rows=changed).rows_changed == changed
+    assert _ids(engine, table) == []
