@@ -11,12 +11,14 @@ from sqlalchemy import BindParameter, Delete
 from sqlalchemy.sql import visitors
 
 from sa_perf.dialects.stored_values import stored_values_for
+from sa_perf.errors import RetentionError
 from sa_perf.retention.archive import FileSink
 from sa_perf.retention.archive.audited import Audited
 from sa_perf.retention.archive.keyed_rows import KeyedRows
 from sa_perf.retention.archive.left_over import doubtful_runs
 from sa_perf.retention.archive.same_database import RowsChanged
 from sa_perf.retention.children import walk_down
+from sa_perf.retention.references import unknown_references
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Update
@@ -151,9 +153,14 @@ def disposal_for(step: Step, connection: Connection, run: str, lease: Lease) -> 
 
     Raises:
         ArchiveError: the archive is not to be had, or not what it was.
+        RetentionError: rows of a table that the models do not know would go along.
         LeaseLost: another runner has the policy now.
         MissingExtra: its format needs a package that is not installed.
     """
+    with step.purging.reading(connection):
+        unknown = unknown_references(connection, step)
+    if unknown:
+        raise RetentionError(f"policy {step.name!r}: {'; '.join(unknown)}; nothing was changed")
     archive = step.target.policy.archive
     if archive is None:
         return Disposal()

@@ -31,6 +31,7 @@ from sa_perf.retention.estimates import (
     rows_ahead,
     whole_rows,
 )
+from sa_perf.retention.references import unknown_references
 from sa_perf.retention.runner import in_order, policies_of
 from sa_perf.retention.steps import Step, read_step
 from sa_perf.retention.wording import error_words, sql_text
@@ -318,6 +319,9 @@ class _Planner:
                     f"no index serves {child.table}({', '.join(child.columns)}), so each deleted "
                     "row reads that table; add one on these columns"
                 )
+        with self._purging.reading(self._connection):
+            unknown = unknown_references(self._connection, step)
+        yield from (f"it will not be run: {one}" for one in unknown)
         if found.timeless_rows:
             yield f"{found.timeless_rows:,} rows have no moment and are never taken"
         if not self._cascades and any(

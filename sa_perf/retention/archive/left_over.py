@@ -1,4 +1,4 @@
-"""Which rows in another database were left there by a run that was killed, by the audit here."""
+"""Which rows a killed run left in another database, by the audit."""
 
 from __future__ import annotations
 

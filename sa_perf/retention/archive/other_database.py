@@ -1,4 +1,4 @@
-"""Archive tables in another database: rows are committed there before they are here."""
+"""Archive tables elsewhere: rows are committed there, then here."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _insert(
         raise ArchiveError(
             f"archive table {target.fullname!r} does not take a row, most likely since it has "
             f"another one with that key ({type(error.orig).__name__}): rows of another table or "
-            "database go there too, or keys are given twice (SQLite without AUTOINCREMENT), or its "
+            "database go there too, or keys are given again once their rows are gone, or its "
             "collation takes two keys for one; give each source an archive table of its own, or "
             "archive to files; nothing was deleted"
         ) from None

@@ -1,4 +1,4 @@
-"""Archive tables beside their sources: copy and deletion are one transaction."""
+"""Archive tables beside their sources: copied and gone in one step."""
 
 from __future__ import annotations
 
