@@ -400,7 +400,7 @@ def detach(engine: Engine, plan: PartitionPlan, number: int) -> None:
     with kind.connection(engine) as connection:
         with kind.yielding(connection, lock_seconds=1):
             parts = kind.parts(connection)
-        kind.detach(connection, parts[number], parts, lock_seconds=1)
+        kind.detach(connection, parts[number], lock_seconds=1)
 
 
 @pytest.mark.parametrize("default", [True, False])

@@ -142,7 +142,7 @@ def detached_by_a_killed_run(engine: Engine, plan: PartitionPlan) -> None:
     with kind.connection(engine) as connection:
         with kind.yielding(connection, lock_seconds=1):
             parts = kind.parts(connection)
-        kind.detach(connection, parts[0], parts, lock_seconds=1)
+        kind.detach(connection, parts[0], lock_seconds=1)
 
 
 def test_a_mark_of_what_was_only_meant_lets_nobody_drop_the_table(postgresql_database) -> None:

@@ -209,9 +209,7 @@ class Partitioning(ABC):
         """The default partition as a FROM clause has it."""
 
     @abstractmethod
-    def detach(
-        self, connection: Connection, part: Part, parts: Sequence[Part], *, lock_seconds: float
-    ) -> Detached:
+    def detach(self, connection: Connection, part: Part, *, lock_seconds: float) -> Detached:
         """Make a table of its own of a partition; in no transaction.
 
         Raises:

@@ -162,9 +162,7 @@ class MySQLPartitioning(Partitioning):
         """A partition of the table."""
         return self._partition(default.name)
 
-    def detach(
-        self, connection: Connection, part: Part, parts: Sequence[Part], *, lock_seconds: float
-    ) -> Detached:
+    def detach(self, connection: Connection, part: Part, *, lock_seconds: float) -> Detached:
         """An empty table takes the partition's place, and the other way round."""
         name = self._side_name(part.name)
         side = self.qualified(name)

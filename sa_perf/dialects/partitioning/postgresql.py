@@ -110,9 +110,7 @@ class PostgreSQLPartitioning(Attaching):
         )
         return [(name, reason) for name, reason in told if reason is not None]
 
-    def detach(
-        self, connection: Connection, part: Part, parts: Sequence[Part], *, lock_seconds: float
-    ) -> Detached:
+    def detach(self, connection: Connection, part: Part, *, lock_seconds: float) -> Detached:
         """CONCURRENTLY, unless there is a default partition, with which that is not allowed.
 
         https://www.postgresql.org/docs/current/sql-altertable.html, "DETACH PARTITION".

@@ -1,4 +1,4 @@
-"""How tables become partitions in PostgreSQL while everybody reads and writes.
+"""How tables in use become partitions of PostgreSQL.
 
 ATTACH PARTITION locks the parent against changes of structure only (SHARE UPDATE EXCLUSIVE), where
 CREATE TABLE ... PARTITION OF locks out everybody. But it reads the table that comes, and the

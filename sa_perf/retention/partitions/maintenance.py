@@ -239,7 +239,7 @@ class _Upkeep:
 
     def _detach(self, part: Part) -> Detached:
         seconds = self.patience.lock_seconds
-        return self.kind.detach(self.connection, part, self._parts(), lock_seconds=seconds)
+        return self.kind.detach(self.connection, part, lock_seconds=seconds)
 
     def _remove_place(self, detached: Detached) -> None:
         """A step of its own: where it has to be tried again, the rows are gone already."""

@@ -86,7 +86,7 @@ def detach(engine: Engine, plan: PartitionPlan, number: int = 0) -> str:
     with kind.connection(engine) as connection:
         with kind.yielding(connection, lock_seconds=1):
             parts = kind.parts(connection)
-        return kind.detach(connection, parts[number], parts, lock_seconds=1).table
+        return kind.detach(connection, parts[number], lock_seconds=1).table
 
 
 def alike(name: str) -> str:
