@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from sqlalchemy import select
-
 from sa_perf.dialects.stored_values import StoredValues, stored_values_for
 from sa_perf.errors import ArchiveError, RetentionError
 from sa_perf.retention.archive.checking import check_file, told
@@ -37,7 +35,7 @@ from sa_perf.retention.archive.source_columns import connected, require_whole_ro
 from sa_perf.retention.archive.storage import LocalStorage, Storage
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
 
     from sa_perf.retention.archive.audited import Audited
 
@@ -191,14 +189,6 @@ class FileSink:
         """What a SELECT must read for `write`: each column's value as the database keeps it."""
         return [self._stored.read(one).label(one.name) for one in table.columns]
 
-    def select(self, table: Table, *criteria: ColumnElement[bool]) -> Select[Any]:
-        """A SELECT of rows for `write`, which locks them until the transaction ends.
-
-        Without the lock an UPDATE between SELECT and DELETE would be lost. Run it in the
-        transaction that deletes the rows, and compare the number of rows with the DELETE's.
-        """
-        return select(*self.columns(table)).where(*criteria).with_for_update(of=table)
-
     def file_name(self, number: int, table: Table) -> str:
         """The name of the file of a batch, below the archive's path."""
         origin = self._origin
@@ -236,7 +226,8 @@ class FileSink:
         Args:
             table: that the rows are of.
             columns: what they consist of: `columns`, or names in the same order.
-            rows: as the driver gives them for `columns`; see `select`.
+            rows: as the driver gives them for `columns`, locked or deleted: without that an UPDATE
+                in between would be lost.
             name: see `file_name`.
 
         Raises:
@@ -295,7 +286,7 @@ class FileSink:
         if names != tuple(one.name for one in table.columns):
             raise ArchiveError(
                 f"columns {names!r} are not those of table {table.fullname!r}; read the rows with "
-                "select(), which gives each value as the database keeps it"
+                "columns(), which gives each value as the database keeps it"
             )
         folder, _, own = name.rpartition("/")
         if folder != self._folder or not own.endswith(self._suffix) or own.startswith("."):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from sa_perf.errors import ArchiveError
 from sa_perf.retention.archive.values import (
@@ -53,8 +53,6 @@ class Layout:
 class RowFormat(Protocol):
     """A kind of file that holds rows."""
 
-    suffix: ClassVar[str]
-
     def write(self, stream: BinaryIO, layout: Layout, rows: Iterable[Raw]) -> int:
         """Write rows and return their number.
 
@@ -79,8 +77,6 @@ class RowFormat(Protocol):
 class JsonLines:
     """A row is a line, an object of column names and values (jsonlines.org)."""
 
-    suffix: ClassVar[str] = ".jsonl"
-
     def write(self, stream: BinaryIO, layout: Layout, rows: Iterable[Raw]) -> int:
         """Write rows; a thousand are held at a time."""
         number = 0
@@ -104,8 +100,6 @@ class Csv:
 
     So PostgreSQL's ``COPY ... WITH (FORMAT csv, HEADER)`` reads it.
     """
-
-    suffix: ClassVar[str] = ".csv"
 
     def write(self, stream: BinaryIO, layout: Layout, rows: Iterable[Raw]) -> int:
         """Write rows; a thousand are held at a time."""

@@ -9,7 +9,7 @@ Parquet's own types hold neither ``infinity`` nor every precision.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 from sa_perf.errors import MissingExtra
 from sa_perf.retention.archive.compression import Compression
@@ -36,8 +36,6 @@ class Parquet:
     Args:
         compression: of its pages; Parquet does that itself.
     """
-
-    suffix: ClassVar[str] = ".parquet"
 
     def __init__(self, compression: Compression | None) -> None:
         self._compression = compression or "none"

@@ -111,8 +111,11 @@ class RemoteStorage:
         paths = iter(sorted(one["name"] for one in listed if one["type"] == "file"))
         while some := list(islice(paths, LINES)):
             with _asking():
-                read = self._fs.cat(some)
-            yield from (cast("bytes", read[path]) for path in some)
+                read = self._fs.cat_ranges(some, None, None, on_error="raise")
+                for line in read:
+                    if isinstance(line, Exception):  # some stores give it back nevertheless
+                        raise line
+            yield from cast("list[bytes]", read)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -41,6 +41,7 @@ from sqlalchemy import (
     delete,
     insert,
     null,
+    select,
     text,
     update,
 )
@@ -303,7 +304,8 @@ class Run:
         return file
 
     def write(self, connection: Any, table: Table, *criteria: Any) -> ArchiveFile:
-        rows = connection.execute(self.sink.select(table, *criteria))
+        reading = select(*self.sink.columns(table)).where(*criteria)
+        rows = connection.execute(reading.with_for_update(of=table))
         name = self.sink.file_name(self.number, table)
         return self.sink.write(table, self.sink.columns(table), rows, name)
 

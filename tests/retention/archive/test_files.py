@@ -313,7 +313,7 @@ def at(name):
     if name == moment:
         os.kill(os.getpid(), signal.SIGKILL)
 with engine.begin() as connection:
-    rows = connection.execute(sink.select(table, table.c.id < 6)).all()
+    rows = connection.execute(select(*sink.columns(table)).where(table.c.id < 6)).all()
     def some():
         for number, row in enumerate(rows):
             if number == 3:
