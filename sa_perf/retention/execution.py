@@ -23,7 +23,7 @@ from sa_perf.retention.ranges import WalkSQL
 from sa_perf.retention.results import Outcome, PolicyRun, Progress
 from sa_perf.retention.throttle import Throttle
 from sa_perf.retention.tries import Ended, Tries
-from sa_perf.retention.wording import error_words, predicate_text
+from sa_perf.retention.wording import error_words, logged, predicate_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -117,7 +117,7 @@ class Execution:
                 self._ended = ("stopped", "it was interrupted")
                 tries.hurried = True
                 raise
-            log.warning("retention policy %r failed", self.step.name, exc_info=error)
+            log.warning("retention policy %r failed", self.step.name, exc_info=logged(error))
         finally:
             _quietly(partial(tries.at_last, partial(self._close, connection, run_id)))
 
@@ -317,5 +317,5 @@ def _quietly(function: Callable[[], None]) -> None:
     """Do what a dead connection may not allow: the next runner finds the lease expired."""
     try:
         function()
-    except Exception:
-        log.warning("retention could not be put away properly", exc_info=True)
+    except Exception as error:
+        log.warning("retention could not be put away properly", exc_info=logged(error))

@@ -22,7 +22,7 @@ from sa_perf.retention.limits import Limits, Wait, Window
 from sa_perf.retention.policy import declared_in
 from sa_perf.retention.results import Hooks, PolicyRun, Progress, RetentionRun
 from sa_perf.retention.steps import read_step
-from sa_perf.retention.wording import error_words
+from sa_perf.retention.wording import error_words, logged
 from sa_perf.tables import require_tables
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class _Run:
         except SaPerfError as error:
             result = replace(result, reason=str(error))
         except Exception as error:
-            log.exception("retention policy %r failed", declared.name)
+            log.error("retention policy %r failed", declared.name, exc_info=logged(error))
             result = replace(result, reason=error_words(error))
         result = replace(result, seconds=time.monotonic() - began)
         statistics.note(result, datetime.now(timezone.utc))
@@ -241,7 +241,9 @@ class _Run:
         try:
             self.context.hooks.after_policy(result)
         except Exception as error:
-            log.exception("the hook after retention policy %r failed", declared.name)
+            log.error(
+                "the hook after retention policy %r failed", declared.name, exc_info=logged(error)
+            )
             result = replace(result, outcome="failed", reason=error_words(error))
         return result
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_
 from sqlalchemy.exc import CompileError, SQLAlchemyError
+
+from sa_perf.errors import RetentionError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect
@@ -13,14 +16,73 @@ if TYPE_CHECKING:
 
     from sa_perf.retention.steps import Step
 
-__all__ = ["error_words", "predicate_text", "sql_text"]
+__all__ = ["error_words", "logged", "predicate_text", "sql_text"]
+
+#: Of an error in words, in characters.
+_LONGEST = 500
+#: Where drivers have the database's code.
+_CODES = ("sqlstate", "pgcode", "errno")
+#: What a driver's adaption writes before the message.
+_CLASS = re.compile(r"^<class '[\w.]+'>: ")
+#: A quoted word; an apostrophe within a word begins none.
+_QUOTED = re.compile(r"""(?<!\w)(?:"[^"]*"|'[^']*'|["'])""")
+#: Words behind which a quoted one is a name.
+_NAMED = re.compile(
+    r"\b(?:table|column|relation|constraint|key|index|database|schema|function|type|trigger|rule|"
+    r"role|user|server (?:at|on))\s$",
+    re.IGNORECASE,
+)
 
 
 def error_words(error: BaseException) -> str:
-    """An error in one line, without the values of its statement."""
-    source = getattr(error, "orig", None) or error
-    lines = str(source).splitlines()
-    return f"{type(source).__name__}: {lines[0] if lines else ''}"[:500]
+    """An error in one line, without values of statements or rows.
+
+    Of a database's error that is its class, its code and what its message says before the first
+    value; names of tables, columns and constraints stay.
+    """
+    source: BaseException = getattr(error, "orig", None) or error
+    kind = type(source).__name__
+    if source is error and not isinstance(error, SQLAlchemyError):
+        return f"{kind}: {_first_line(str(error))}"[:_LONGEST]
+    code, message = _said(source)
+    message = _without_values(_first_line(message))
+    return f"{kind}{'' if code is None else f' {code}'}: {message}"[:_LONGEST]
+
+
+def logged(error: BaseException) -> BaseException:
+    """An error for ``exc_info`` of a log: itself, or its words at its place.
+
+    The messages of a chain are all written, and one from a statement has the statement's values.
+    """
+    seen: BaseException | None = error
+    chain: list[BaseException] = []
+    while seen is not None and seen not in chain:
+        chain.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    if not any(isinstance(one, SQLAlchemyError) for one in chain):
+        return error
+    return RetentionError(error_words(error)).with_traceback(error.__traceback__)
+
+
+def _said(source: BaseException) -> tuple[object, str]:
+    """The code and the message of a driver's error."""
+    if len(source.args) > 1 and isinstance(source.args[0], int):
+        return source.args[0], str(source.args[1])  # its text is that of a tuple
+    code = next((found for name in _CODES if (found := getattr(source, name, None))), None)
+    return code, str(source)
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or [""])[0]
+
+
+def _without_values(message: str) -> str:
+    """A message up to the first quoted word that is no name: a quote in a value is not doubled."""
+    message = _CLASS.sub("", message)
+    for found in _QUOTED.finditer(message):
+        if not _NAMED.search(message[: found.start()]):
+            return f"{message[: found.start()].rstrip()} ..."
+    return message
 
 
 def predicate_text(step: Step, dialect: Dialect) -> str:

@@ -8,7 +8,7 @@ the next run removes from the archive what by the audit was not deleted here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, cast
 
@@ -56,8 +56,8 @@ class TableArchive:
     """
 
     table: str | None = None
-    url: str | URL | None = None
-    engine: Engine | None = None
+    url: str | URL | None = field(default=None, repr=False)  # it may have a password
+    engine: Engine | None = field(default=None, repr=False)
     schema: str | None = None
     suffix: str = "_archive"
 
