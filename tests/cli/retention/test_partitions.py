@@ -156,7 +156,7 @@ def test_what_the_declaration_keeps_the_command_keeps(run: Any, two_tables: Any)
 @pytest.mark.parametrize(
     ("hook", "words"),
     [
-        ("connection.exec_driver_sql('SELECT x')", 'UndefinedColumn: column "x" does not exist'),
+        ("connection.exec_driver_sql('SELECT x')", 'column "x" does not exist'),
         ("raise OSError('disk full')", "OSError: disk full"),
         ("raise KeyError('shelf')", "KeyError: 'shelf'"),
     ],
@@ -167,7 +167,8 @@ def test_what_fails_with_one_table_is_told_beside_what_was_done_to_others(
     found = _maintain(run, two_tables(hook))
     assert found.exit_code == 1
     assert _dropped(found) == {"first": ["first_2020_01"]}
-    assert json.loads(found.stdout)["errors"] == {"second": words}
+    ((table, error),) = json.loads(found.stdout)["errors"].items()
+    assert (table, error.endswith(words), "SELECT" in error) == ("second", True, False)
 
 
 def test_a_partition_that_could_not_go_fails_the_command(run: Any, two_tables: Any) -> None:
