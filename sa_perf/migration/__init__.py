@@ -7,6 +7,7 @@ while Alembic itself is half imported.
 from __future__ import annotations
 
 from sa_perf.migration.commands import check, current, downgrade, upgrade
+from sa_perf.migration.names import include_name
 from sa_perf.tables import require_tables as require
 
-__all__ = ["check", "current", "downgrade", "require", "upgrade"]
+__all__ = ["check", "current", "downgrade", "include_name", "require", "upgrade"]

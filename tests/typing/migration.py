@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import assert_type
 
@@ -18,6 +18,11 @@ def make(engine: Engine, connection: Connection, url: URL) -> None:
     migration.downgrade(engine, "base")
     assert_type(migration.current(engine), "str | None")
     assert_type(migration.check(url), "tuple[str, ...]")
+
+
+def leave_alone(metadata: MetaData) -> None:
+    included = migration.include_name(metadata)
+    assert_type(included("event", "table", {"schema_name": None}), bool)
 
 
 async def make_async(connection: AsyncConnection) -> None:
