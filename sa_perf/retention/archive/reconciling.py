@@ -89,7 +89,7 @@ def _require_there(
             f"archive {place!r} lacks {len(missing)} of {len(names)} files that policy "
             f"{audited.policy!r} archived there, {missing[0]!r} among them; no row was changed; "
             "mount it, or start the run in the folder that a relative path begins in; if they "
-            "were moved on purpose, give another path"
+            "were moved or removed on purpose, give another path"
         )
 
 
