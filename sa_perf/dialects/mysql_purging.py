@@ -122,10 +122,18 @@ class MySQLPurging(Purging):
         return (None, None) if row is None else (row[0], row[1])
 
     def replica_lag_seconds(self, connection: Connection) -> float | None:
-        """``Seconds_Behind_Master`` of a replica; needs REPLICATION CLIENT or REPLICA MONITOR."""
-        row = connection.exec_driver_sql("SHOW SLAVE STATUS").mappings().first()
-        lag = None if row is None else row.get("Seconds_Behind_Master")
-        return None if lag is None else float(lag)
+        """Of a replica; the primary does not know. Needs REPLICATION CLIENT or REPLICA MONITOR.
+
+        ``Seconds_Behind_Source`` is NULL where replication is stopped or broken.
+        """
+        rows = connection.exec_driver_sql(self._replica_status(connection)).mappings().all()
+        found = [row.get("Seconds_Behind_Source", row.get("Seconds_Behind_Master")) for row in rows]
+        return max((math.inf if lag is None else float(lag) for lag in found), default=None)
+
+    def _replica_status(self, connection: Connection) -> str:
+        """A row for each source; MySQL 8.4 knows the new word only, before 8.0.22 only the old."""
+        version = connection.dialect.server_version_info or ()
+        return "SHOW REPLICA STATUS" if version >= (8, 0, 22) else "SHOW SLAVE STATUS"
 
 
 class MariaDBPurging(MySQLPurging):
@@ -133,6 +141,10 @@ class MariaDBPurging(MySQLPurging):
 
     returning = True  # from 10.0.5 on
     reads_own_table = True  # from 10.3.2 on
+
+    def _replica_status(self, connection: Connection) -> str:
+        """``SHOW REPLICA STATUS``, from 10.5.1 on, has one source only."""
+        return "SHOW ALL SLAVES STATUS"
 
 
 def _lock_name(connection: Connection, name: str) -> str:

@@ -21,12 +21,31 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from sa_perf.dialects.purging_base import Purging, utc
+from sa_perf.errors import RetentionError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 
 __all__ = ["PostgreSQLPurging"]
+
+#: The moment of the last change says nothing where the primary is idle, so no lag is where all that
+#: was received is replayed; that says nothing where nothing is received.
+_LAG_OF_STANDBY = """
+SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_stat_wal_receiver)
+    AND pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() THEN 0.0
+ELSE coalesce(
+    extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8, 'Infinity'
+) END
+"""
+#: replay_lag outlasts its cause for a while, and in the state catchup it counts from the sending.
+_LAG_OF_REPLICAS = """
+SELECT max(CASE WHEN state = 'catchup' THEN 'Infinity'
+    WHEN state <> 'streaming' THEN NULL
+    WHEN replay_lsn >= pg_current_wal_lsn() THEN 0.0
+    ELSE coalesce(extract(epoch FROM replay_lag)::float8, 0.0) END), bool_or(state IS NULL)
+FROM pg_stat_replication
+"""
 
 
 class PostgreSQLPurging(Purging):
@@ -104,12 +123,20 @@ class PostgreSQLPurging(Purging):
         return (None, None) if row is None else (row[0], row[1])
 
     def replica_lag_seconds(self, connection: Connection) -> float | None:
-        """On a standby its own lag, on a primary the largest of ``pg_stat_replication``."""
-        found = connection.exec_driver_sql(
-            "SELECT CASE WHEN pg_is_in_recovery() THEN extract(epoch FROM clock_timestamp() - "
-            "pg_last_xact_replay_timestamp()) ELSE (SELECT extract(epoch FROM max(replay_lag)) "
-            "FROM pg_stat_replication) END"
-        ).scalar()
+        """On a standby its own lag, on a primary the largest of ``pg_stat_replication``.
+
+        The primary's numbers are as old as the last report of a standby, which sends one at each
+        change and every ``wal_receiver_status_interval``.
+        """
+        if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar():
+            found = connection.exec_driver_sql(_LAG_OF_STANDBY).scalar()
+            return None if found is None else float(found)
+        found, hidden = connection.exec_driver_sql(_LAG_OF_REPLICAS).one()
+        if hidden:
+            raise RetentionError(
+                f"role {connection.exec_driver_sql('SELECT current_user').scalar()!r} may not see "
+                "how far replicas are behind; grant it pg_monitor"
+            )
         return None if found is None else float(found)
 
 

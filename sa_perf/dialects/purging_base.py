@@ -177,7 +177,13 @@ class Purging:
         return None, None
 
     def replica_lag_seconds(self, connection: Connection) -> float | None:
-        """How far the slowest replica is behind, or this one itself; None: there is none."""
+        """How far the slowest replica is behind, or this one itself; None: there is none.
+
+        Infinite where one is there that does not replicate, or how far it is behind is not known.
+
+        Raises:
+            RetentionError: the role may not see it.
+        """
         return None
 
 

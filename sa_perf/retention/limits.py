@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, time, timezone
 from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from sa_perf.dialects.purging import purging_of
 from sa_perf.errors import RetentionError
+from sa_perf.retention.wording import error_words
 from sa_perf.retention.zones import zone_named
+from sa_perf.tables import database_label
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 __all__ = ["Limits", "Wait", "Window", "load_above", "replica_lag_above"]
 
-#: Asked before each batch: a reason to wait, in words, or None.
+log = logging.getLogger("sa_perf.retention")
+#: Asked before each batch: a reason to wait, in words, or None. What it raises ends the policy.
 Wait: TypeAlias = "Callable[[], str | None]"
 
+#: How often in a row a replica may be out of reach: with a second between, for a restart.
+_PATIENCE = 60
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """Hours of the day in which a run may work, e.g. ``"02:00-04:00"``; over midnight too.
+
+    They go by this machine's clock, as the timer does that starts the run: by the database's, a run
+    that is started at the first minute might find itself early and end at once.
 
     Attributes:
         start: first minute.
@@ -80,7 +92,7 @@ class Limits:
         stop: set by a signal's handler or another thread; the batch under way is finished.
         waits: reasons to wait, asked before each batch.
         wait_seconds: between two questions.
-        now: wall clock, aware.
+        now: this machine's wall clock, aware; ages go by the database's.
     """
 
     max_rows: int | None = None
@@ -140,19 +152,54 @@ def load_above(ratio: float) -> Wait:
 
 
 def replica_lag_above(engine: Engine, seconds: float) -> Wait:
-    """Wait while a replica is further behind than some seconds.
+    """Wait while a replica is further behind than some seconds, or does not replicate.
+
+    Each question is a query on a connection of its own. A database that cannot be reached is a
+    reason to wait too, sixty times in a row; then its error ends the policy. Where no replica is
+    seen, a warning is logged once.
 
     Args:
-        engine: of the primary (PostgreSQL), or of the replica itself.
+        engine: of the primary (PostgreSQL; its role needs ``pg_monitor``), or of the replica
+            itself: on MySQL and MariaDB only that knows (REPLICATION CLIENT, REPLICA MONITOR).
         seconds: of lag that may be.
     """
-    purging = purging_of(engine)
+    return _ReplicaLag(engine=engine, seconds=seconds)
 
-    def wait() -> str | None:
-        with purging.connection(engine) as connection, purging.reading(connection):
-            lag = purging.replica_lag_seconds(connection)
-        if lag is None or lag <= seconds:
+
+@dataclass(slots=True, kw_only=True)
+class _ReplicaLag:
+    engine: Engine
+    seconds: float
+    _failures: int = 0
+    _warned: bool = False
+
+    def __call__(self) -> str | None:
+        try:
+            lag = self._lag()
+        except (OperationalError, InterfaceError) as error:
+            self._failures += 1
+            if self._failures > _PATIENCE:
+                raise
+            return f"how far a replica is behind cannot be asked: {error_words(error)}"
+        self._failures = 0
+        if lag is None:
+            self._warn()
             return None
-        return f"a replica is {timedelta(seconds=round(lag))} behind, more than {seconds:g} s"
+        if lag <= self.seconds:
+            return None
+        if math.isinf(lag):
+            return "a replica does not replicate, or is only catching up"
+        return f"a replica is {lag:,.1f} s behind, more than {self.seconds:g} s"
 
-    return wait
+    def _lag(self) -> float | None:
+        purging = purging_of(self.engine)
+        with purging.connection(self.engine) as connection, purging.reading(connection):
+            return purging.replica_lag_seconds(connection)
+
+    def _warn(self) -> None:
+        """Say, once, that the limit limits nothing."""
+        if not self._warned:
+            log.warning(
+                "%s shows no replica, so none is waited for", database_label(self.engine.url)
+            )
+        self._warned = True

@@ -1,14 +1,23 @@
-"""Reasons to wait: load and replicas."""
+"""Reasons to wait: load, and replicas where there are none."""
 
 from __future__ import annotations
 
+import logging
+
+import pytest
 from sqlalchemy import Engine
 
 from sa_perf.retention.limits import load_above, replica_lag_above
 
 
-def test_a_database_without_replicas_gives_no_reason_to_wait(engine: Engine) -> None:
-    assert replica_lag_above(engine, 0.0)() is None
+def test_a_database_without_replicas_is_not_waited_for_and_that_is_told_once(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    wait = replica_lag_above(engine, 0.0)
+    with caplog.at_level(logging.WARNING, "sa_perf.retention"):
+        assert (wait(), wait()) == (None, None)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("shows no replica, so none is waited for")
 
 
 def test_load_above_the_ratio_is_told_with_its_number() -> None:
