@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Delete, Update, delete, literal, not_, or_, update
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    TypeDecorator,
+    Update,
+    delete,
+    literal,
+    not_,
+    null,
+    or_,
+    update,
+)
 from sqlalchemy.orm import configure_mappers
 
 from sa_perf.errors import InvalidPolicy
@@ -43,7 +54,7 @@ class Step:
     Attributes:
         target: which rows.
         cutoff: aware, in UTC; rows before it have expired.
-        now: the moment of the run, by the database's clock.
+        now: the moment of the run, by the database's clock; ages may be counted up to another.
         children: tables that refer to the policy's.
         purging: the database's ways.
     """
@@ -124,25 +135,36 @@ class Step:
         """The statement that a batch is about."""
         target, table = self.target, self.target.table
         if target.anonymise:
-            return update(table).where(*conditions).values(dict(target.anonymise))
+            # A type may have a value of its own for None: JSON's null is not NULL.
+            values = {one: null() if new is None else new for one, new in target.anonymise.items()}
+            return update(table).where(*conditions).values(values)
         if target.soft_delete is not None:
             type_ = self.purging.stored_type(target.soft_delete.type)
             moment = written(type_, self.now, target.policy, self.purging)
-            values = {target.soft_delete: literal(moment, type_)}
-            return update(table).where(*conditions).values(values)
+            return (
+                update(table)
+                .where(*conditions)
+                .values({target.soft_delete: literal(moment, type_)})
+            )
         return delete(table).where(*conditions)
 
 
 def read_step(
-    declared: Declared, now: datetime, purging: Purging, *, cascades: bool = True
+    declared: Declared,
+    moment: datetime,
+    purging: Purging,
+    *,
+    cascades: bool = True,
+    now: datetime | None = None,
 ) -> Step:
-    """Read a declared policy for a run at a moment.
+    """Read a declared policy for a run.
 
     Args:
         declared: the policy.
-        now: aware.
+        moment: up to which ages are counted; aware.
         purging: the database's ways.
         cascades: the database carries out ON DELETE.
+        now: the moment of the run, which rows are marked with; None: the same.
 
     Raises:
         InvalidPolicy: it does not fit its table, or not this database.
@@ -161,12 +183,13 @@ def read_step(
     except InvalidPolicy as error:
         faults += error.problems
     faults += _not_here(declared, children, purging)
+    faults += () if target is None else _unstable(target, purging.dialect)
     if faults or target is None:
         raise InvalidPolicy(tuple(faults))
     return Step(
         target=target,
-        cutoff=now - declared.policy.age,
-        now=now,
+        cutoff=moment - declared.policy.age,
+        now=now or moment,
         children=children,
         purging=purging,
     )
@@ -182,6 +205,23 @@ def _not_here(declared: Declared, children: Sequence[Child], purging: Purging) -
             yield (
                 f"policy {declared.name!r}: {words} needs a subquery on the table that is changed, "
                 "which this database does not allow; choose rows by where= instead"
+            )
+
+
+def _unstable(target: Target, dialect: Dialect) -> Iterator[str]:
+    """New values that are another each time, by which rows that are done cannot be told."""
+    for column, value in target.anonymise.items():
+        type_ = column.type
+        if value is None or is_sql(value) or not isinstance(type_, TypeDecorator):
+            continue
+        if type(type_).process_bind_param is TypeDecorator.process_bind_param:
+            continue  # it only reads
+        once, again = (type_.process_bind_param(value, dialect) for _ in range(2))
+        if once != again:
+            yield (
+                f"policy {target.name!r}: anonymise sets {column.key!r} to a value that its type "
+                f"({type(type_).__name__}) writes otherwise each time, so each run would change "
+                "all rows anew; set it to None"
             )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from retention_world import NOW, SMALL, ago, before_batch, fill, ids, values
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     Date,
@@ -20,9 +23,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TypeDecorator,
     event,
     func,
     literal_column,
+    null,
+    select,
 )
 
 from sa_perf.errors import RetentionError
@@ -112,6 +118,51 @@ def test_a_row_that_has_some_of_the_new_values_is_not_done(shared_engine: Engine
     assert values(shared_engine, table.c.name) == [None] * 3
 
 
+def _payloads(type_: Any, value: object) -> Table:
+    table = Table(
+        "event",
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("at", DateTime, nullable=False),
+        Column("payload", type_),
+    )
+    declare(table, _policy(action="anonymise", anonymise={"payload": value}))
+    return table
+
+
+def test_none_is_written_as_null_whatever_the_type_makes_of_it(shared_engine: Engine) -> None:
+    table = _payloads(JSON(), None)
+    _fill(shared_engine, table, [40, 20], payload=[{"a": 1}, {"b": 2}])
+    assert run(shared_engine, table, at=NOW).rows_changed == 1
+    with shared_engine.connect() as connection:
+        empty = connection.scalar(
+            select(func.count()).select_from(table).where(table.c.payload.is_(null()))
+        )
+    assert empty == 1
+    assert run(shared_engine, table, at=NOW).rows_changed == 0
+
+
+class Salted(TypeDecorator[str]):
+    """As an encrypting type does, it writes a value otherwise each time."""
+
+    impl = String(50)
+    cache_ok = True
+    numbers = itertools.count()
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return None if value is None else f"{next(self.numbers)}:{value}"
+
+
+def test_a_value_that_is_written_otherwise_each_time_is_refused(shared_engine: Engine) -> None:
+    table = _payloads(Salted(), "-")
+    _fill(shared_engine, table, [40], payload=["x"])
+    (policy,) = run(shared_engine, table, at=NOW).policies
+    assert (policy.outcome, policy.rows_changed) == ("failed", 0)
+    assert "'payload' to a value that its type (Salted) writes otherwise each" in str(policy.reason)
+    table = _payloads(Salted(), None)
+    assert run(shared_engine, table, at=NOW).rows_changed == 1
+
+
 def test_children_of_anonymised_rows_stay_as_they_are(shared_engine: Engine) -> None:
     table = _table(_policy(action="anonymise", anonymise={"name": "-"}))
     child = Table(
@@ -137,29 +188,66 @@ def test_the_moment_itself_may_be_overwritten(shared_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "options", "value"),
+    ("column", "options", "moment"),
     [
-        ("gone_at", {}, ago(0)),
-        ("gone_at", {"timezone": "Asia/Tokyo"}, ago(0) + timedelta(hours=9)),
-        ("gone_on", {}, NOW.date()),
-        ("gone", {"epoch": "seconds"}, int(NOW.timestamp())),
-        ("gone", {"epoch": "milliseconds"}, int(NOW.timestamp()) * 1_000),
+        ("gone_at", {}, lambda found: found.replace(tzinfo=timezone.utc)),
+        (
+            "gone_at",
+            {"timezone": "Asia/Tokyo"},
+            lambda found: (found - timedelta(hours=9)).replace(tzinfo=timezone.utc),
+        ),
+        ("gone", {"epoch": "seconds"}, lambda found: datetime.fromtimestamp(found, timezone.utc)),
+        (
+            "gone",
+            {"epoch": "milliseconds"},
+            lambda found: datetime.fromtimestamp(found / 1_000, timezone.utc),
+        ),
     ],
 )
 def test_old_rows_are_marked_with_the_moment_of_the_run(
-    shared_engine: Engine, column: str, options: dict[str, Any], value: object
+    shared_engine: Engine,
+    column: str,
+    options: dict[str, Any],
+    moment: Callable[[Any], datetime],
 ) -> None:
     table = _table(_policy(action="soft_delete", soft_delete=column, **options))
     _fill(shared_engine, table, [40] * 5 + [20])
-    assert run(shared_engine, table, at=NOW).rows_changed == 5
-    assert values(shared_engine, table.c[column]) == [value] * 5 + [None]
+    result = run(shared_engine, table, at=NOW)
+    assert result.rows_changed == 5
+    marks = values(shared_engine, table.c[column])
+    assert marks[5] is None
+    # The database may keep no fractions of a second.
+    assert {abs(moment(one) - result.started_at) < timedelta(seconds=2) for one in marks[:5]} == {
+        True
+    }
+
+
+def test_a_mark_may_be_a_day(shared_engine: Engine) -> None:
+    table = _table(_policy(action="soft_delete", soft_delete="gone_on"))
+    _fill(shared_engine, table, [40])
+    result = run(shared_engine, table, at=NOW)
+    assert values(shared_engine, table.c.gone_on) == [result.started_at.date()]
+
+
+def test_a_row_that_was_marked_just_now_is_not_purged_for_its_mark(shared_engine: Engine) -> None:
+    table = _table(
+        _policy(action="soft_delete", soft_delete="gone_at", name="a", days=1),
+        _policy(by="gone_at", name="b", days=30),
+    )
+    _fill(shared_engine, table, [400])
+    result = run(shared_engine, table, at=NOW - timedelta(days=90))
+    assert [one.rows_changed for one in result.policies] == [1, 0]
+    assert run(shared_engine, table).rows_changed == 0
+    assert ids(shared_engine, table) == [1]
 
 
 def test_a_mark_stays_as_it_is(shared_engine: Engine) -> None:
     table = _table(_policy(action="soft_delete", soft_delete="gone_at"))
     _fill(shared_engine, table, [40, 40], gone_at=[ago(5), None])
     assert run(shared_engine, table, at=NOW).rows_changed == 1
-    assert values(shared_engine, table.c.gone_at) == [ago(5), ago(0)]
+    marks = values(shared_engine, table.c.gone_at)
+    assert marks[0] == ago(5)
+    assert marks[1] is not None
 
 
 # Keep the last
@@ -198,7 +286,8 @@ def test_rows_that_are_marked_already_are_not_among_the_last(shared_engine: Engi
     table = _table(_policy(action="soft_delete", soft_delete="gone_at", keep_last=1))
     _fill(shared_engine, table, [90, 80, 70], gone_at=[None, None, ago(60)])
     assert run(shared_engine, table, at=NOW).rows_changed == 1
-    assert values(shared_engine, table.c.gone_at) == [ago(0), None, ago(60)]
+    first, second, third = values(shared_engine, table.c.gone_at)
+    assert (first is not None, second, third) == (True, None, ago(60))
 
 
 # Several policies, and how runs end

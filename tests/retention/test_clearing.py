@@ -44,7 +44,7 @@ class Shop:
         fill(engine, self.note, *({"id": at, "line_id": 1} for at in range(1, notes + 1)))
 
     def note_comes_late(self, engine: Engine) -> list[bool]:
-        """Add a note before the first line goes, as somebody else might have before it was locked."""
+        """Add a note before the first line goes, as if before it was locked."""
         done: list[bool] = []
 
         @event.listens_for(engine, "before_cursor_execute")

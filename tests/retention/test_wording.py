@@ -18,7 +18,7 @@ from sa_perf.retention.results import Hooks
 from sa_perf.retention.runner import run
 from sa_perf.retention.wording import error_words, logged
 
-SECRET = "secret@example.org"  # noqa: S105  # no password
+SECRET = "secret@example.org"
 
 
 def test_a_failed_policy_tells_no_values_of_its_rows(
