@@ -16,7 +16,7 @@ import killed_runner
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from sa_perf.retention.archive import FileArchive, restore
+from sa_perf.retention.archive import restore
 from sa_perf.retention.audit import history
 
 ROWS_A_KILL = 300
@@ -32,15 +32,16 @@ SHARED = pytest.mark.parametrize(
     ],
     indirect=True,
 )
+ARCHIVES = pytest.mark.parametrize("kind", ["files", "table", "other database"])
 
 
 class Victim:
     """A process that runs the policy in children, one at a time."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, kind: str) -> None:
         script = Path(killed_runner.__file__)
         self._process = subprocess.Popen(
-            [sys.executable, str(script), url, str(folder)],
+            [sys.executable, str(script), url, str(folder), kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -74,10 +75,10 @@ def _rows(engine: Engine, table: Any) -> list[Any]:
         return [tuple(row) for row in connection.execute(select(table).order_by(table.c.id))]
 
 
-def _check(db: Any, engine: Engine, folder: Path, *, kills: int) -> None:
+def _check(db: Any, engine: Engine, folder: Path, *, kills: int, kind: str) -> None:
     chance = random.Random(kills)
-    archive = folder / "archive"
-    table = killed_runner.model(str(archive))
+    place = folder / "archive"
+    table = killed_runner.model(str(place), kind)
     with engine.begin() as connection:
         table.create(connection)
         connection.execute(
@@ -92,7 +93,7 @@ def _check(db: Any, engine: Engine, folder: Path, *, kills: int) -> None:
             ],
         )
     before = _rows(engine, table)
-    victim = Victim(db.url.render_as_string(hide_password=False), archive)
+    victim = Victim(db.url.render_as_string(hide_password=False), place, kind)
     try:
         ends = [victim.run(chance.uniform(0.03, 0.25)) for _ in range(kills)]
         last = BUSY
@@ -109,24 +110,26 @@ def _check(db: Any, engine: Engine, folder: Path, *, kills: int) -> None:
     assert {one.outcome for one in runs} <= {"done", "failed"}
     assert not [one for one in runs if one.outcome == "failed" and "come back" not in one.error]
     assert _rows(engine, table) == []
-    restored = restore(
-        engine, archive=FileArchive(archive), metadata=table.metadata, policy="measure"
-    )
+    archive = killed_runner.archive(str(place), kind)
+    restored = restore(engine, archive=archive, metadata=table.metadata, policy="measure")
     assert restored.rows == len(before)
     assert _rows(engine, table) == before
 
 
 @SHARED
+@ARCHIVES
 def test_a_run_that_is_killed_thrice_archives_each_row_once(
-    db: Any, engine: Engine, tmp_path: Path
+    db: Any, engine: Engine, tmp_path: Path, kind: str
 ) -> None:
-    _check(db, engine, tmp_path, kills=3)
+    _check(db, engine, tmp_path, kills=3, kind=kind)
 
 
 @SHARED
+@ARCHIVES
 @pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_a_run_that_is_killed_again_and_again_archives_each_row_once(
-    db: Any, engine: Engine, tmp_path: Path
+    db: Any, engine: Engine, tmp_path: Path, kind: str
 ) -> None:
-    _check(db, engine, tmp_path, kills=100 if db.name == "postgresql" else 30)
+    kills = 100 if db.name == "postgresql" and kind == "files" else 30
+    _check(db, engine, tmp_path, kills=kills, kind=kind)
