@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import ColumnElement, func, literal_column, not_, select
+from sqlalchemy import ColumnElement, func, not_, select
 
 from sa_perf.retention.audit import add_batch
+from sa_perf.retention.cascades import rows_along
 from sa_perf.retention.disposal import Disposed
 from sa_perf.retention.holds import held_keys
 from sa_perf.retention.position import position_text
@@ -259,16 +260,13 @@ class Batches:
         """The transaction of the policy's own rows."""
         ours = self.transactions
         step, connection = ours.step, ours.connection
-        cascading = [child for child in step.children if child.how == "cascade"]
         cleared = [child for child in step.children if child.how in ("delete_first", "detach")]
         position = position_text(sql.walk, batch.upto or batch.after)
         with ours.begun(position) as started:
             conditions = [*own, *ours.held(), *(not_(child.any()) for child in cleared)]
             if step.children:
                 self._lock(conditions, parameters)
-            below = Counter[str]()
-            for name, rows in self._along(cascading, conditions, parameters):
-                below[name] += rows
+            below = rows_along(connection, step.children, conditions, parameters)
             done = ours.disposal.dispose(
                 connection, step.change(conditions), parameters, number=ours.number + 1
             )
@@ -288,28 +286,6 @@ class Batches:
         table = ours.step.target.table
         stmt = select(*ours.step.target.key).where(*conditions).with_for_update(of=table)
         ours.connection.execute(stmt, parameters).all()
-
-    def _along(
-        self,
-        children: Sequence[Child],
-        conditions: Sequence[Condition],
-        parameters: dict[str, Any],
-        above: Any = None,  # noqa: ANN401  # the tables joined so far
-    ) -> Iterator[tuple[str, int]]:
-        """Tables and numbers of rows that the database will delete along, at any depth."""
-        for child in children:
-            joined = (child.above if above is None else above).join(child.rows, child.joined())
-            # Those that may get children themselves are locked too.
-            what: Any = literal_column("1") if child.children else func.count()
-            stmt = select(what).select_from(joined).where(*conditions)
-            if child.children:
-                stmt = stmt.with_for_update(of=child.rows)
-            found = self.transactions.connection.execute(stmt, parameters).scalars().all()
-            rows = len(found) if child.children else found[0]
-            if rows:
-                yield child.table.fullname, rows
-                deeper = [one for one in child.children if one.how == "cascade"]
-                yield from self._along(deeper, conditions, parameters, joined)
 
     def _left(self, own: Sequence[Condition], parameters: dict[str, Any]) -> int:
         """Rows of a range that should be gone."""
