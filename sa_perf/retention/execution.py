@@ -97,7 +97,6 @@ class Execution:
             try:
                 lease = tries.lease = tries.of(taken)
                 try:
-                    tries.of(partial(self._require_sound, connection))
                     self._in_audit(connection, tries, lease)
                 finally:
                     released = partial(lease.release, connection, done=self._ended[0] == "done")
@@ -123,6 +122,7 @@ class Execution:
 
     def _walk_all(self, connection: Connection, tries: Tries, lease: Lease, run_id: int) -> None:
         try:
+            tries.of(partial(self._require_sound, connection))
             tries.keep_lease()
             walks = tries.of(partial(self._walks, connection))
             tries.keep_lease()
