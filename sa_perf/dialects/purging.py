@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects.purging_base import Purging
+from sa_perf.dialects.synchronous import refuse_asynchronous
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -14,7 +15,12 @@ __all__ = ["Purging", "purging_for", "purging_of"]
 
 
 def purging_of(engine: Engine) -> Purging:
-    """How to take rows out of an engine's database; connects once, to know what it is."""
+    """How to take rows out of an engine's database; connects once, to know what it is.
+
+    Raises:
+        RetentionError: the engine is asynchronous.
+    """
+    refuse_asynchronous(engine)
     with engine.connect():
         return purging_for(engine.dialect)
 

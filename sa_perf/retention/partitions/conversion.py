@@ -18,10 +18,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from sa_perf.dialects.partitioning import Piece
 from sa_perf.dialects.partitioning.conversion import Conversion, conversion_for
+from sa_perf.dialects.synchronous import refuse_asynchronous
 from sa_perf.errors import PartitionError, PolicyBusy, SaPerfWarning
 from sa_perf.retention.partitions.declaration import Declared, PartitionPlan, declared_partition
 from sa_perf.retention.partitions.intervals import Span
-from sa_perf.retention.partitions.patience import Patience, lock_name, refuse_asynchronous
+from sa_perf.retention.partitions.patience import Patience, lock_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from sa_perf.errors import PartitionError, PolicyBusy, RetentionError
+from sa_perf.dialects.synchronous import refuse_asynchronous
+from sa_perf.errors import PartitionError, PolicyBusy
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sa_perf.dialects.partitioning import Partitioning
     from sa_perf.retention.partitions.declaration import PartitionPlan
 
-__all__ = ["Patience", "alone", "lock_name", "refuse_asynchronous"]
+__all__ = ["Patience", "alone", "lock_name"]
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0
@@ -96,14 +97,3 @@ def alone(engine: Engine, plan: PartitionPlan) -> Iterator[tuple[Partitioning, C
 def lock_name(engine: Engine, plan: PartitionPlan) -> str:
     """Of the lock for a table's partitions; some databases share locks of all their schemas."""
     return f"sa_perf:partitions:{engine.url.database}:{plan.table.fullname}"
-
-
-def refuse_asynchronous(engine: Engine) -> None:
-    """Say what to write instead."""
-    if hasattr(engine, "sync_engine"):
-        raise RetentionError(
-            f"{engine!r} is asynchronous, and its sync_engine works only within SQLAlchemy's "
-            "greenlets; write: async with engine.connect() as connection: await "
-            "connection.run_sync(lambda inner: maintain(inner.engine, ...)), or make an engine "
-            "with a synchronous driver"
-        )

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import literal_column, select, text
 
 from sa_perf.dialects.partitioning import Part, Partitioning, Piece
+from sa_perf.dialects.synchronous import refuse_asynchronous
 from sa_perf.errors import PartitionError
 from sa_perf.retention.partitions.declaration import Declared, PartitionPlan, declared_partition
 from sa_perf.retention.partitions.intervals import Span, gaps
 from sa_perf.retention.partitions.maintenance import expired, in_doubt, missing
-from sa_perf.retention.partitions.patience import Patience, alone, refuse_asynchronous
+from sa_perf.retention.partitions.patience import Patience, alone
 from sa_perf.retention.partitions.results import MovedRows, PartitionStatus
 from sa_perf.tables import UNRECORDED
 
