@@ -131,4 +131,4 @@ def _given_back(engine: Engine) -> tuple[SpaceResult | None, str | None]:
         (result,) = reclaim(engine)
     except SpaceRefused as error:
         return None, str(error)
-    return result, None
+    return (result, None) if result.refusal is None else (None, result.refusal)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sqlalchemy import MetaData, Table
 from sqlalchemy import inspect as inspection
+from sqlalchemy.exc import DBAPIError
 
-from sa_perf.dialects.space import Disk, Space, Staleness, Usage, Work, space_for
+from sa_perf.dialects.space import Disk, Request, Space, Staleness, Usage, Work, space_for
+from sa_perf.dialects.synchronous import refuse_asynchronous
 from sa_perf.errors import RetentionError, SpaceRefused
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ __all__ = [
 ]  # fmt: skip
 
 How: TypeAlias = Literal["auto", "vacuum", "incremental", "optimize", "full"]
-_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class SpaceEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceResult:
-    """What was given back.
+    """What was given back of one table.
 
     Attributes:
         subject: the table, with its schema, or the file.
@@ -84,6 +85,7 @@ class SpaceResult:
         live_bytes: in use after.
         seconds: that it took.
         notes: what is to be known, e.g. dead rows that had to stay.
+        refusal: why it was not done after all, e.g. since the table was in use; None: it was.
     """
 
     subject: str
@@ -94,6 +96,7 @@ class SpaceResult:
     live_bytes: int
     seconds: float
     notes: tuple[str, ...]
+    refusal: str | None = None
 
     @property
     def freed_bytes(self) -> int:
@@ -125,6 +128,7 @@ def estimate(
     make_incremental: bool = False,
     free_bytes: int | None = None,
     snapshot_seconds: float = 60.0,
+    snapshot_transactions: int = 100_000,
     earlier: Sequence[SpaceResult] = (),
 ) -> list[SpaceEstimate]:
     """What `reclaim` with the same arguments would cost, bring and refuse; changes nothing.
@@ -140,8 +144,11 @@ def estimate(
         how: the way; ``"auto"``: the one that blocks least.
         blocking: an exclusive lock on a table for all the time is all right.
         make_incremental: have ``"vacuum"`` fit the file for ``"incremental"`` from then on.
-        free_bytes: of the database's disk, where it is not this machine's.
+        free_bytes: of the database's disk, where that is not known from here: the server is another
+            machine, or the role may not ask for its folder.
         snapshot_seconds: a transaction older than this hinders, where old ones keep rows.
+        snapshot_transactions: a replica's snapshot older than so many transactions hinders, as
+            (PostgreSQL) with hot_standby_feedback; how many seconds it is old is not known.
         earlier: results of before; the slowest rate of the same way and table (else of the way)
             is taken for the time.
 
@@ -149,18 +156,17 @@ def estimate(
         One estimate for each table, by name.
 
     Raises:
-        SpaceRefused: the database knows no such way.
-        RetentionError: the engine is asynchronous, or something is no table.
+        RetentionError: the database knows no such way, the engine is asynchronous, or something is
+            no table.
+        UnsupportedDatabase: that is not known here.
     """
+    request = Request(
+        how=how, blocking=blocking, make_incremental=make_incremental,
+        snapshot_seconds=snapshot_seconds, snapshot_transactions=snapshot_transactions,
+    )  # fmt: skip
     with _connected(engine) as (space, connection):
-        return [
-            one
-            for one, _, _ in _estimates(
-                space, connection, tables, how=how, blocking=blocking,
-                make_incremental=make_incremental, disk=Disk(free_bytes),
-                snapshot_seconds=snapshot_seconds, earlier=earlier,
-            )
-        ]  # fmt: skip
+        planned = _planned(space, connection, tables, request, Disk(free_bytes))
+        return [_estimate(one, earlier) for one in planned]
 
 
 def reclaim(
@@ -172,14 +178,16 @@ def reclaim(
     make_incremental: bool = False,
     free_bytes: int | None = None,
     snapshot_seconds: float = 60.0,
-    earlier: Sequence[SpaceResult] = (),
+    snapshot_transactions: int = 100_000,
     lock_seconds: float = 5.0,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[SpaceResult]:
     """Give the space of deleted rows back, table by table.
 
-    Nothing is begun unless every table may be done. Locks: see `SpaceEstimate.blocks`.
+    Nothing is begun unless every table may be done. What is refused later, since a table is in use
+    for longer than `lock_seconds` or the database says no, stands in that table's result, and the
+    others are done all the same. Locks: see `SpaceEstimate.blocks`.
 
     Args:
         engine: of the database; a connection of its own is taken, without transaction.
@@ -189,39 +197,40 @@ def reclaim(
         make_incremental: as for `estimate`.
         free_bytes: as for `estimate`.
         snapshot_seconds: as for `estimate`.
-        earlier: as for `estimate`.
+        snapshot_transactions: as for `estimate`.
         lock_seconds: how long to wait for a lock before the application goes first.
         sleep: pauses between steps.
         clock: measures seconds.
 
     Returns:
-        One result for each table, with the bytes freed, as measured.
+        One result for each table, with the bytes freed, as measured, or its `SpaceResult.refusal`.
 
     Raises:
-        SpaceRefused: the disk has no room, the way would block and `blocking` is not said, it would
-            free nothing, or the table was in use for longer than `lock_seconds`.
-        RetentionError: the engine is asynchronous, or something is no table.
+        SpaceRefused: the disk has no room or it is unknown what it has, the way would block and
+            `blocking` is not said, or it would free nothing; nothing was done.
+        RetentionError, UnsupportedDatabase: as for `estimate`.
     """
+    request = Request(
+        how=how, blocking=blocking, make_incremental=make_incremental,
+        snapshot_seconds=snapshot_seconds, snapshot_transactions=snapshot_transactions,
+        lock_seconds=lock_seconds, sleep=sleep,
+    )  # fmt: skip
     with _connected(engine) as (space, connection):
-        planned = _estimates(
-            space, connection, tables, how=how, blocking=blocking,
-            make_incremental=make_incremental, disk=Disk(free_bytes),
-            snapshot_seconds=snapshot_seconds, earlier=earlier,
-        )  # fmt: skip
-        refusals = [why for one, _, _ in planned for why in one.refusals]
+        planned = _planned(space, connection, tables, request, Disk(free_bytes))
+        refusals = [why for one in planned for why in one.refusals]
         if refusals:
             raise SpaceRefused("; ".join(dict.fromkeys(refusals)))
         results = []
-        for _, usage, work in planned:
+        for one in planned:
             began = clock()
-            notes = space.reclaim(connection, usage, work, lock_seconds=lock_seconds, sleep=sleep)
+            notes, refusal = _worked(space, connection, one, request)
             seconds = clock() - began
-            after = _again(space, connection, tables, usage)
+            after = _again(space, connection, tables, one.usage)
             results.append(
                 SpaceResult(
-                    subject=usage.subject, how=work.how, statement=work.statement,
-                    bytes_before=usage.bytes, bytes_after=after.bytes, live_bytes=after.live_bytes,
-                    seconds=seconds, notes=tuple(notes),
+                    subject=one.usage.subject, how=one.work.how, statement=one.work.statement,
+                    bytes_before=one.usage.bytes, bytes_after=after.bytes,
+                    live_bytes=after.live_bytes, seconds=seconds, notes=notes, refusal=refusal,
                 )
             )  # fmt: skip
         return results
@@ -267,93 +276,86 @@ def analyze(
         return results
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """A table, what is to be done with it, and what speaks against that."""
+
+    usage: Usage
+    work: Work
+    free_bytes: int | None
+    refusals: tuple[str, ...]
+
+
 @contextmanager
 def _connected(engine: Engine) -> Iterator[tuple[Space, Connection]]:
-    if hasattr(engine, "sync_engine"):
-        raise RetentionError(
-            f"{engine!r} is asynchronous, and its sync_engine works only within SQLAlchemy's "
-            "greenlets; write: async with engine.connect() as connection: await "
-            "connection.run_sync(lambda inner: reclaim(inner.engine, ...)), or make an engine "
-            "with a synchronous driver"
-        )
+    refuse_asynchronous(engine)
     with engine.connect():  # MySQL or MariaDB is known from now on
         space = space_for(engine.dialect)
     with space.connection(engine) as connection:
         yield space, connection
 
 
-def _estimates(
-    space: Space,
-    connection: Connection,
-    tables: Tables | None,
-    *,
-    how: str,
-    blocking: bool,
-    make_incremental: bool,
-    disk: Disk,
-    snapshot_seconds: float,
-    earlier: Sequence[SpaceResult],
-) -> list[tuple[SpaceEstimate, Usage, Work]]:
-    way = space.way(connection, how)
-    if make_incremental and not (space.whole_file and way == "vacuum"):
-        raise SpaceRefused(f"make_incremental goes with 'vacuum' of one file, not with {way!r}")
+def _planned(
+    space: Space, connection: Connection, tables: Tables | None, request: Request, disk: Disk
+) -> list[_Planned]:
+    request = space.settled(connection, request)
     planned = []
     for usage in space.usages(connection, _tables(tables)):
-        work = space.work(connection, usage, way, make_incremental=make_incremental)
-        refusals = space.hindrances(connection, usage, way, snapshot_seconds=snapshot_seconds)
-        refusals += _no_room(usage, work, disk)
-        if work.exclusive and not (blocking or space.whole_file):
+        work = space.work(connection, usage, request)
+        refusals = space.hindrances(connection, usage, request) + disk.shortages(usage, work)
+        if work.exclusive and not (request.blocking or space.whole_file):
+            idle = work.seconds(usage)
             refusals.append(
-                f"{usage.subject}: {way!r} blocks {work.blocks}, some {work.seconds(usage):.1f} to "
-                f"{work.seconds(usage) * work.loaded_factor:.1f} s; say blocking=True if it may"
+                f"{usage.subject}: {work.how!r} blocks {work.blocks}, some {idle:.1f} to "
+                f"{idle * work.loaded_factor:.1f} s; say blocking=True if it may"
             )
-        planned.append((_estimate(usage, work, disk, refusals, earlier), usage, work))
+        planned.append(
+            _Planned(
+                usage=usage, work=work, refusals=tuple(refusals),
+                free_bytes=disk.least_free(usage, work),
+            )
+        )  # fmt: skip
     return planned
 
 
-def _estimate(
-    usage: Usage, work: Work, disk: Disk, refusals: list[str], earlier: Sequence[SpaceResult]
-) -> SpaceEstimate:
+def _estimate(planned: _Planned, earlier: Sequence[SpaceResult]) -> SpaceEstimate:
+    usage, work = planned.usage, planned.work
     idle = work.seconds(usage)
     loaded = idle * work.loaded_factor
-    same = [one for one in earlier if one.how == work.how and one.live_bytes > 0]
+    same = [one for one in earlier if one.how == work.how and one.live_bytes and not one.refusal]
     same = [one for one in same if one.subject == usage.subject] or same
     if same and work.per_live_mb_seconds:
         idle = loaded = max(one.seconds / one.live_bytes for one in same) * usage.live_bytes
-    free = [disk.free(room.folder) for room in work.rooms]
-    known = [one for one in free if one is not None]
     return SpaceEstimate(
         subject=usage.subject, how=work.how, statement=work.statement, bytes_before=usage.bytes,
         live_bytes=usage.live_bytes, reclaimable_bytes=usage.reclaimable_bytes,
         shrinks=work.shrinks, seconds=idle, loaded_seconds=loaded,
-        temporary_bytes=sum(room.bytes for room in work.rooms),
-        free_bytes=min(known) if known else disk.free(usage.folder), blocks=work.blocks,
-        exclusive=work.exclusive, refusals=tuple(refusals),
+        temporary_bytes=sum(room.bytes for room in work.rooms), free_bytes=planned.free_bytes,
+        blocks=work.blocks, exclusive=work.exclusive, refusals=planned.refusals,
     )  # fmt: skip
 
 
-def _no_room(usage: Usage, work: Work, disk: Disk) -> list[str]:
-    """What does not fit, disk by disk."""
-    wanted: dict[object, list[tuple[int, str | None]]] = {}
-    for room in work.rooms:
-        wanted.setdefault(disk.device(room.folder), []).append((room.bytes, room.folder))
-    found = []
-    for rooms in wanted.values():
-        needed = sum(size for size, _ in rooms)
-        free = disk.free(rooms[0][1])
-        if free is not None and free < needed:
-            place = rooms[0][1] or "its disk"
-            found.append(
-                f"{usage.subject}: {work.how!r} needs {needed / _MEGABYTE:,.1f} MB for a time and "
-                f"{place} has {free / _MEGABYTE:,.1f} MB free; make room, or delete more first"
-            )
-    return found
+def _worked(
+    space: Space, connection: Connection, planned: _Planned, request: Request
+) -> tuple[tuple[str, ...], str | None]:
+    """Do one table's work: notes, or why it could not be done after all."""
+    usage = planned.usage
+    if connection.invalidated:
+        return (), f"{usage.subject}: the connection broke before its turn; try again"
+    try:
+        return tuple(space.reclaim(connection, usage, planned.work, request)), None
+    except SpaceRefused as error:
+        return (), str(error)
+    except DBAPIError as error:
+        return (), f"{usage.subject}: {str(error.orig).strip()}"
 
 
 def _again(space: Space, connection: Connection, tables: Tables | None, usage: Usage) -> Usage:
     """The same table's usage now; where it was dropped meanwhile, nothing."""
+    if connection.invalidated:
+        return usage
     found = space.usages(connection, _tables(tables))
-    gone = Usage(subject=usage.subject, bytes=0, live_bytes=0)
+    gone = Usage(subject=usage.subject, bytes=0, live_bytes=0, copy_bytes=0)
     return next((one for one in found if one.subject == usage.subject), gone)
 
 

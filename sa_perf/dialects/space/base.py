@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from sa_perf.errors import SpaceRefused
+from sa_perf.errors import RetentionError
 from sa_perf.tables import UNRECORDED
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
     from sqlalchemy.engine.interfaces import Dialect as SQLAlchemyDialect
 
-__all__ = ["LOCAL_HOSTS", "Disk", "Room", "Space", "Staleness", "Usage", "Work"]
+__all__ = ["LOCAL_HOSTS", "Disk", "Request", "Room", "Space", "Staleness", "Usage", "Work"]
 
 LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How space is to be given back, as the application asks for it.
+
+    Attributes:
+        how: the way; ``"auto"`` until `Space.settled` has said which that is.
+        blocking: an exclusive lock for all the time is all right.
+        make_incremental: fit the file for incremental vacuum, too.
+        snapshot_seconds: a transaction older than this hinders, where old ones keep rows.
+        snapshot_transactions: a replica's snapshot older than this hinders; its time is not known.
+        lock_seconds: how long to wait for a lock.
+        sleep: pauses between steps.
+    """
+
+    how: str = "auto"
+    blocking: bool = False
+    make_incremental: bool = False
+    snapshot_seconds: float = 60.0
+    snapshot_transactions: int = 100_000
+    lock_seconds: float = 5.0
+    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +55,16 @@ class Usage:
         subject: the table's name, or the file's.
         bytes: of it now, indexes included.
         live_bytes: of what is in use.
-        dead_rows: deleted rows that still take space, by statistics; None where unknown.
+        copy_bytes: that a copy without what is free takes at most, also where statistics were lost.
+        storage: its storage engine, where tables have different ones.
         folder: where it lies, if that is known and on this machine.
     """
 
     subject: str
     bytes: int
     live_bytes: int
-    dead_rows: int | None = None
+    copy_bytes: int
+    storage: str | None = None
     folder: str | None = None
 
     @property
@@ -131,7 +158,35 @@ class Disk:
         except OSError:
             return None
 
-    def device(self, folder: str | None) -> object:
+    def least_free(self, usage: Usage, work: Work) -> int | None:
+        """Free bytes of the fullest disk that the work takes space of; None: not known of each."""
+        found = [self.free(room.folder) for room in work.rooms] or [self.free(usage.folder)]
+        known = [one for one in found if one is not None]
+        return min(known) if len(known) == len(found) else None
+
+    def shortages(self, usage: Usage, work: Work) -> list[str]:
+        """What does not fit, or perhaps does not, disk by disk; a sentence each."""
+        wanted: dict[object, list[Room]] = {}
+        for room in work.rooms:
+            wanted.setdefault(self._device(room.folder), []).append(room)
+        found = []
+        for rooms in wanted.values():
+            needed = sum(room.bytes for room in rooms)
+            free = self.free(rooms[0].folder)
+            needs = f"{usage.subject}: {work.how!r} needs {needed / MEGABYTE:,.1f} MB for a time"
+            if free is None:
+                found.append(
+                    f"{needs}, and what the database's disk has free is not known from here; look "
+                    "there, then say free_bytes"
+                )
+            elif free < needed:
+                found.append(
+                    f"{needs} and {rooms[0].folder or 'its disk'} has {free / MEGABYTE:,.1f} MB "
+                    "free; make room, or delete more first"
+                )
+        return found
+
+    def _device(self, folder: str | None) -> object:
         """What two folders of one disk have in common."""
         if self._said is not None or folder is None:
             return None
@@ -141,15 +196,15 @@ class Disk:
             return None
 
 
-class Space:
-    """A database of whose space nothing is known.
+class Space(ABC):
+    """How one database gives space back.
 
     Args:
         dialect: SQLAlchemy's.
     """
 
     #: Ways of giving space back, the one that ``"auto"`` chooses first.
-    ways: ClassVar[tuple[str, ...]] = ()
+    ways: ClassVar[tuple[str, ...]]
     #: Space belongs to a file that holds all tables.
     whole_file: ClassVar[bool] = False
 
@@ -162,50 +217,51 @@ class Space:
         with engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT", **UNRECORDED)
 
-    def way(self, connection: Connection, how: str) -> str:
-        """What ``"auto"`` means here.
+    def settled(self, connection: Connection, request: Request) -> Request:
+        """The request with the way that ``"auto"`` means here.
 
         Raises:
-            SpaceRefused: the database knows no such way.
+            RetentionError: the database knows no such way, or not what is asked of it.
         """
-        if how == "auto" and self.ways:
-            return self.ways[0]
+        how = self.ways[0] if request.how == "auto" else request.how
         if how not in self.ways:
-            known = ", ".join(map(repr, self.ways)) or "none that sa_perf knows"
-            raise SpaceRefused(f"how={how!r} is no way of {self._dialect.name}; ways are: {known}")
-        return how
+            known = ", ".join(map(repr, self.ways))
+            raise RetentionError(
+                f"how={how!r} is no way of {self._dialect.name}; ways are: {known}"
+            )
+        if request.make_incremental and not (self.whole_file and how == "vacuum"):
+            raise RetentionError(
+                f"make_incremental goes with 'vacuum' of one file, not with {how!r}"
+            )
+        return replace(request, how=how)
 
+    @abstractmethod
     def usages(self, connection: Connection, tables: Sequence[Table] | None) -> list[Usage]:
         """What tables take; None: all tables of the current schema."""
-        return []
 
-    def work(
-        self, connection: Connection, usage: Usage, how: str, *, make_incremental: bool = False
-    ) -> Work:
-        """What a way costs; ``make_incremental`` fits the file for incremental vacuum, too."""
-        raise NotImplementedError
+    @abstractmethod
+    def work(self, connection: Connection, usage: Usage, request: Request) -> Work:
+        """What the settled way costs."""
 
-    def hindrances(
-        self, connection: Connection, usage: Usage, how: str, *, snapshot_seconds: float
-    ) -> list[str]:
+    @abstractmethod
+    def hindrances(self, connection: Connection, usage: Usage, request: Request) -> list[str]:
         """Why the work would free nothing; a sentence each, that says what to do."""
-        return []
 
+    @abstractmethod
     def reclaim(
-        self,
-        connection: Connection,
-        usage: Usage,
-        work: Work,
-        *,
-        lock_seconds: float,
-        sleep: Callable[[float], None],
+        self, connection: Connection, usage: Usage, work: Work, request: Request
     ) -> list[str]:
-        """Do the work; what is to be said of it afterwards."""
-        raise NotImplementedError
+        """Do the work; what is to be said of it afterwards.
 
+        The session's settings are as before when it ends.
+
+        Raises:
+            SpaceRefused: others use the table for longer than `Request.lock_seconds`.
+        """
+
+    @abstractmethod
     def stale(self, connection: Connection, tables: Sequence[Table] | None) -> list[Staleness]:
         """Tables whose statistics are off."""
-        return []
 
     def analyze_sql(self, table: str) -> str:
         """The statement that reads a table's statistics anew."""

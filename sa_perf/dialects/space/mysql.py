@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from sa_perf.dialects.purging import purging_for
-from sa_perf.dialects.space.base import LOCAL_HOSTS, Room, Space, Staleness, Usage, Work
+from sa_perf.dialects.space.base import (
+    LOCAL_HOSTS,
+    Request,
+    Room,
+    Space,
+    Staleness,
+    Usage,
+    Work,
+)
 from sa_perf.errors import SpaceRefused
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table, TextClause
+    from sqlalchemy import Connection, Engine, Row, Table, TextClause
 
 __all__ = ["MariaDBSpace", "MySQLSpace"]
 
 _USAGES = """
-SELECT table_schema, table_name, data_length + index_length, data_free
+SELECT table_schema AS home, table_name AS name, engine AS storage,
+       data_length + index_length AS used, data_free AS free
   FROM information_schema.tables
  WHERE table_type = 'BASE TABLE' AND {which} ORDER BY table_schema, table_name
 """
@@ -26,7 +36,7 @@ _CURRENT = "table_schema = database()"
 _NAMED = "(table_schema, table_name) IN :pairs"
 #: What InnoDB counts at each change, against what its statistics were last read as.
 _STALE = """
-SELECT table_schema, table_name, table_rows,
+SELECT table_schema AS home, table_name AS name, table_rows AS now,
        (SELECT cast(sum(s.n_rows) AS double) FROM mysql.innodb_table_stats s
          WHERE s.database_name = t.table_schema
            AND (s.table_name = t.table_name OR s.table_name LIKE concat(
@@ -37,54 +47,66 @@ SELECT table_schema, table_name, table_rows,
 """
 #: innodb_stats_auto_recalc starts at a tenth.
 _LEAST_ROWS, _FAR_OFF = 100, 0.1
+#: The storage engine that is used while OPTIMIZE writes a table anew.
+_ONLINE = "InnoDB"
 #: Changes made meanwhile are kept aside: innodb_online_alter_log_max_size, 128 MiB as it comes.
 _ONLINE_LOG_BYTES = 128 * 1024 * 1024
 
 
-class MySQLSpace(Space):
+class MariaDBSpace(Space):
     """With a file for each table, OPTIMIZE gives its free pages back."""
 
     ways = ("optimize",)
 
     def usages(self, connection: Connection, tables: Sequence[Table] | None) -> list[Usage]:
-        """By InnoDB's estimates: data and indexes, and what is free in the file."""
-        self._fresh(connection)
+        """By the engine's estimates; what InnoDB has free lies beside what it uses, not within."""
         folder = _data_folder(connection)
         quote = self._dialect.identifier_preparer.quote
         found = []
-        for schema, name, used, free in self._rows(connection, _USAGES, tables):
+        for row in self._rows(connection, _USAGES, tables):
+            used, free = int(row.used or 0), int(row.free or 0)
+            inside = 0 if row.storage == _ONLINE else free
             found.append(
                 Usage(
-                    subject=f"{quote(schema)}.{quote(name)}",
-                    bytes=int(used or 0) + int(free or 0),
-                    live_bytes=int(used or 0),
+                    subject=f"{quote(row.home)}.{quote(row.name)}",
+                    bytes=used - inside + free,
+                    live_bytes=used - inside,
+                    copy_bytes=used - inside,
+                    storage=row.storage,
                     folder=folder,
                 )
             )
         return found
 
-    def work(
-        self, connection: Connection, usage: Usage, how: str, *, make_incremental: bool = False
-    ) -> Work:
-        """A new copy is written; 1.28 s for 109 MB that stayed."""
+    def work(self, connection: Connection, usage: Usage, request: Request) -> Work:
+        """A new copy is written; 1.28 s for 109 MB that stayed. InnoDB is used meanwhile.
+
+        https://mariadb.com/kb/en/optimize-table/: other engines lock the table.
+        """
+        online = usage.storage == _ONLINE
         return Work(
-            how=how,
+            how=request.how,
             statement=f"OPTIMIZE TABLE {usage.subject}",
             per_live_mb_seconds=0.012,
             per_freed_mb_seconds=0.0,
             loaded_factor=8.0,
             shrinks=True,
-            exclusive=False,
-            blocks="everybody for a moment at its beginning and end; with Galera all the while",
-            rooms=(Room(bytes=usage.live_bytes + _ONLINE_LOG_BYTES, folder=usage.folder),),
+            exclusive=not online,
+            blocks="everybody for a moment at its beginning and end; with Galera all the while"
+            if online
+            else f"everybody who reads or writes the table, all the while ({usage.storage})",
+            rooms=(
+                Room(
+                    bytes=usage.copy_bytes + (_ONLINE_LOG_BYTES if online else 0),
+                    folder=usage.folder,
+                ),
+            ),
         )
 
-    def hindrances(
-        self, connection: Connection, usage: Usage, how: str, *, snapshot_seconds: float
-    ) -> list[str]:
-        """In the shared tablespace nothing is given back."""
+    def hindrances(self, connection: Connection, usage: Usage, request: Request) -> list[str]:
+        """In InnoDB's shared tablespace nothing is given back."""
         own = connection.exec_driver_sql("SELECT @@innodb_file_per_table").scalar_one()
-        if own:
+        if own or usage.storage != _ONLINE:
             return []
         return [
             f"{usage.subject}: innodb_file_per_table is off, so its new copy goes to the shared "
@@ -92,43 +114,34 @@ class MySQLSpace(Space):
         ]
 
     def reclaim(
-        self,
-        connection: Connection,
-        usage: Usage,
-        work: Work,
-        *,
-        lock_seconds: float,
-        sleep: Callable[[float], None],
+        self, connection: Connection, usage: Usage, work: Work, request: Request
     ) -> list[str]:
         """Wait for the table's metadata lock only so long, then write it anew."""
-        before = connection.exec_driver_sql("SELECT @@lock_wait_timeout").scalar_one()
-        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {max(1, int(lock_seconds))}")
+        limit = max(1, int(request.lock_seconds))
         try:
-            answer = connection.exec_driver_sql(work.statement).all()
+            with _setting(connection, "lock_wait_timeout", limit):
+                answer = connection.exec_driver_sql(work.statement).all()
         except DBAPIError as error:
             if not purging_for(self._dialect).is_transient(error):
                 raise
-            raise _in_use(usage, lock_seconds) from error
-        finally:
-            connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {before}")
+            raise _in_use(usage, request) from error
         failed = [str(row[3]) for row in answer if str(row[2]).lower() == "error"]
         if any("lock wait timeout" in one.lower() for one in failed):
-            raise _in_use(usage, lock_seconds)
+            raise _in_use(usage, request)
         if failed:
             raise SpaceRefused(f"{usage.subject} was not optimized: {'; '.join(failed)}")
         return []
 
     def stale(self, connection: Connection, tables: Sequence[Table] | None) -> list[Staleness]:
         """InnoDB's count of rows is far off what its statistics say; needs SELECT on ``mysql``."""
-        self._fresh(connection)
         try:
             rows = self._rows(connection, _STALE, tables)
         except DBAPIError:
             return []
         quote = self._dialect.identifier_preparer.quote
         found = []
-        for schema, name, now, known in rows:
-            now = float(now or 0)
+        for row in rows:
+            now, known = float(row.now or 0), row.known
             if known is None:
                 if now < _LEAST_ROWS:
                     continue
@@ -139,7 +152,7 @@ class MySQLSpace(Space):
                 continue
             found.append(
                 Staleness(
-                    table=f"{quote(schema)}.{quote(name)}",
+                    table=f"{quote(row.home)}.{quote(row.name)}",
                     reason=reason,
                     known_rows=known,
                     rows=now,
@@ -153,33 +166,47 @@ class MySQLSpace(Space):
 
     def _rows(
         self, connection: Connection, sql: str, tables: Sequence[Table] | None
-    ) -> list[tuple[str, str, float | None, float | None]]:
+    ) -> Sequence[Row[Any]]:
         if tables is None:
             stmt: TextClause = text(sql.format(which=_CURRENT))
-            return [tuple(row) for row in connection.execute(stmt)]
+            return connection.execute(stmt).all()
         database = connection.exec_driver_sql("SELECT database()").scalar_one()
         pairs = [(table.schema or database, table.name) for table in tables]
         if not pairs:
             return []
         stmt = text(sql.format(which=_NAMED)).bindparams(bindparam("pairs", expanding=True))
-        return [tuple(row) for row in connection.execute(stmt, {"pairs": pairs})]
-
-    def _fresh(self, connection: Connection) -> None:
-        """MySQL 8 shows sizes of up to a day ago."""
-        connection.exec_driver_sql("SET SESSION information_schema_stats_expiry = 0")
+        return connection.execute(stmt, {"pairs": pairs}).all()
 
 
-class MariaDBSpace(MySQLSpace):
-    """As MySQL, with sizes that are never old."""
+class MySQLSpace(MariaDBSpace):
+    """As MariaDB, but for sizes of up to a day ago."""
 
-    def _fresh(self, connection: Connection) -> None:
-        """Nothing to do."""
+    @contextmanager
+    def connection(self, engine: Engine) -> Iterator[Connection]:
+        """``information_schema`` is read anew, each time."""
+        with (
+            super().connection(engine) as connection,
+            _setting(connection, "information_schema_stats_expiry", 0),
+        ):
+            yield connection
 
 
-def _in_use(usage: Usage, lock_seconds: float) -> SpaceRefused:
+@contextmanager
+def _setting(connection: Connection, name: str, value: int) -> Iterator[None]:
+    """Change a setting of the session for a time; a connection that broke has none to keep."""
+    before = connection.exec_driver_sql(f"SELECT @@session.{name}").scalar_one()
+    connection.exec_driver_sql(f"SET SESSION {name} = {value}")
+    try:
+        yield
+    finally:
+        if not (connection.closed or connection.invalidated):
+            connection.exec_driver_sql(f"SET SESSION {name} = {before}")
+
+
+def _in_use(usage: Usage, request: Request) -> SpaceRefused:
     return SpaceRefused(
-        f"{usage.subject} was in use for longer than {lock_seconds:g} s, so OPTIMIZE let the "
-        "application go first; try again, or raise lock_seconds"
+        f"{usage.subject} was in use for longer than {request.lock_seconds:g} s, so OPTIMIZE let "
+        "the application go first; try again, or raise lock_seconds"
     )
 
 

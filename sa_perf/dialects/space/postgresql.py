@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from sa_perf.dialects.purging import purging_for
-from sa_perf.dialects.space.base import LOCAL_HOSTS, Room, Space, Staleness, Usage, Work
+from sa_perf.dialects.space.base import (
+    LOCAL_HOSTS,
+    Request,
+    Room,
+    Space,
+    Staleness,
+    Usage,
+    Work,
+)
 from sa_perf.errors import SpaceRefused
 
 if TYPE_CHECKING:
@@ -19,18 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["PostgreSQLSpace"]
 
 #: Rows that lie in pages: header and pointer of a row; of a page its 24 bytes of header are off.
-#: What is live is guessed from the widths that ANALYZE saw (pg_stats); indexes are taken to be as
-#: loose as their table. Without such widths dead rows alone count as reclaimable.
+#: What is live is guessed from the widths that ANALYZE saw (pg_stats, of each column that has
+#: any); indexes are taken to be as loose as their table. Without such widths dead rows alone count
+#: as reclaimable, and a copy may take all there is. The counters of rows begin at 0 after
+#: pg_stat_reset and after a crash (https://www.postgresql.org/docs/18/monitoring-stats.html): until
+#: a VACUUM or ANALYZE is counted again, pg_class holds what was known before; pages that came
+#: since are taken to be full.
 _USAGES = """
-SELECT named.name, sum(pg_total_relation_size(leaf.oid))::float8,
-       sum(CASE WHEN pg_relation_size(leaf.oid) = 0 THEN pg_total_relation_size(leaf.oid)
-                ELSE pg_total_relation_size(leaf.oid) * least(1, CASE
-                     WHEN width.bytes IS NULL
-                     THEN 1 - coalesce(s.n_dead_tup
-                          / nullif(s.n_dead_tup + s.n_live_tup, 0)::float8, 0)
-                     ELSE (s.n_live_tup * (width.bytes + 28) * 8192.0 / 8168 + 8192)
-                          / pg_relation_size(leaf.oid) END) END)::float8,
-       sum(s.n_dead_tup)::float8, min(pg_tablespace_location(leaf.reltablespace))
+SELECT named.name, sum(whole)::float8 AS bytes,
+       sum(whole * CASE WHEN heap = 0 THEN 1
+                        WHEN width.bytes IS NULL OR (live <= 0 AND NOT counted)
+                        THEN 1 - coalesce(s.n_dead_tup / nullif(s.n_dead_tup + live, 0), 0)
+                        ELSE least(1, filled / heap) END)::float8 AS live_bytes,
+       sum(whole * CASE WHEN heap = 0 OR width.bytes IS NULL OR (live <= 0 AND NOT counted) THEN 1
+                        ELSE least(1, (filled + added) / heap) END)::float8 AS copy_bytes,
+       min(pg_tablespace_location(leaf.reltablespace)) AS tablespace
   FROM (SELECT c.oid, CASE WHEN :named THEN wanted.name
                            ELSE format('%I.%I', n.nspname, c.relname) END AS name
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -40,37 +51,65 @@ SELECT named.name, sum(pg_total_relation_size(leaf.oid))::float8,
                     ELSE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
                      AND n.nspname = ANY (current_schemas(false)) END) named
  CROSS JOIN LATERAL (
-       SELECT t.* FROM pg_class t WHERE t.oid IN (
+       SELECT t.*, pg_total_relation_size(t.oid) AS whole, pg_relation_size(t.oid)::float8 AS heap
+         FROM pg_class t WHERE t.oid IN (
               SELECT relid FROM pg_partition_tree(named.oid) WHERE isleaf
               UNION SELECT named.oid) AND t.relkind IN ('r', 'm')) leaf
-  LEFT JOIN pg_stat_all_tables s ON s.relid = leaf.oid
-  LEFT JOIN LATERAL (
-       SELECT sum((1 - st.stanullfrac) * st.stawidth) AS bytes FROM (
-              SELECT null_frac AS stanullfrac, avg_width AS stawidth FROM pg_stats p
-               WHERE p.schemaname = s.schemaname AND p.tablename = s.relname
-                 AND NOT p.inherited) st) width ON true
+  JOIN pg_stat_all_tables s ON s.relid = leaf.oid
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN count(*) = (
+                   SELECT count(*) FROM pg_attribute a WHERE a.attrelid = leaf.oid
+                      AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')
+                   THEN sum((1 - p.null_frac) * p.avg_width) END AS bytes
+         FROM pg_stats p
+        WHERE p.schemaname = s.schemaname AND p.tablename = s.relname AND NOT p.inherited) width
+ CROSS JOIN LATERAL (
+       SELECT s.vacuum_count + s.autovacuum_count + s.analyze_count + s.autoanalyze_count > 0
+              AS counted) known
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN counted THEN s.n_live_tup
+                   ELSE greatest(s.n_live_tup, leaf.reltuples) END::float8 AS live,
+              CASE WHEN counted THEN 0
+                   ELSE greatest(0, heap - leaf.relpages * 8192.0) END AS added) guessed
+ CROSS JOIN LATERAL (
+       SELECT live * (width.bytes + 28) * 8192.0 / 8168 + 8192 AS filled) copied
  GROUP BY named.name ORDER BY named.name
 """
-#: Whoever may still need rows that are deleted by now. Snapshots of other databases do not count.
-_OLDEST = """
-SELECT pid, who, seconds, age FROM (
-    SELECT pid, coalesce(nullif(application_name, ''), backend_type) || ' (' || state || ')' AS who,
+#: Whoever may still need rows that are deleted by now; the oldest of those that hinder. Snapshots
+#: of other databases do not count, but those of replicas do (hot_standby_feedback), by their
+#: connection or by their slot: how long they have been held nobody knows.
+_HINDERING = """
+SELECT pid, who, seconds, age, remedy FROM (
+    SELECT pid, coalesce(nullif(application_name, ''), backend_type)
+                || coalesce(' (' || state || ')', '') AS who,
            extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds,
-           age(coalesce(backend_xmin, backend_xid)) AS age
+           age(coalesce(backend_xmin, backend_xid)) AS age, 'end it, or wait for it' AS remedy
       FROM pg_stat_activity
-     WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+     WHERE (datname = current_database() OR datname IS NULL) AND pid <> pg_backend_pid()
        AND coalesce(backend_xmin, backend_xid) IS NOT NULL
        AND backend_type <> 'autovacuum worker'
        AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
     UNION ALL
     SELECT NULL, 'prepared transaction ' || gid,
-           extract(epoch FROM clock_timestamp() - prepared)::float8, age(transaction)
+           extract(epoch FROM clock_timestamp() - prepared)::float8, age(transaction),
+           'end it by COMMIT PREPARED or ROLLBACK PREPARED'
       FROM pg_prepared_xacts WHERE database = current_database()
     UNION ALL
-    SELECT active_pid, 'replication slot ' || slot_name, NULL, age(xmin)
-      FROM pg_replication_slots WHERE xmin IS NOT NULL
-) holders ORDER BY age DESC LIMIT 1
+    SELECT active_pid, 'replication slot ' || slot_name, NULL, age(xmin),
+           'end the long query of its replica, or drop the slot if that is gone'
+      FROM pg_replication_slots
+     WHERE xmin IS NOT NULL AND (database = current_database() OR database IS NULL)
+) holders
+ WHERE CASE WHEN seconds IS NULL THEN age > :transactions ELSE seconds >= :seconds END
+ ORDER BY age DESC LIMIT 1
 """
+#: VACUUM leaves out, with a warning, what the role may not vacuum.
+_OWNER = """
+SELECT pg_get_userbyid(c.relowner) FROM pg_class c, pg_database d
+ WHERE c.oid = to_regclass(:name) AND d.datname = current_database()
+   AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
+"""
+_NOT_GRANTED = " AND NOT has_table_privilege(c.oid, 'MAINTAIN')"
 _STALE = """
 SELECT format('%I.%I', s.schemaname, s.relname), c.reltuples::float8, s.n_live_tup::float8,
        s.n_mod_since_analyze::float8, coalesce(s.last_analyze, s.last_autoanalyze), wanted.name
@@ -105,26 +144,24 @@ class PostgreSQLSpace(Space):
         default = _data_folder(connection)
         found = []
         rows = connection.execute(text(_USAGES), self._named(tables)).all()
-        for name, size, live, dead, tablespace in rows:
+        for name, size, live, copy, tablespace in rows:
             folder = default if not tablespace or default is None else str(tablespace)
             found.append(
                 Usage(
                     subject=name,
                     bytes=int(size),
                     live_bytes=int(min(size, live)),
-                    dead_rows=None if dead is None else int(dead),
+                    copy_bytes=int(min(size, copy)),
                     folder=folder,
                 )
             )
         return found
 
-    def work(
-        self, connection: Connection, usage: Usage, how: str, *, make_incremental: bool = False
-    ) -> Work:
+    def work(self, connection: Connection, usage: Usage, request: Request) -> Work:
         """FULL writes what stays anew, and as much WAL; VACUUM reads what is there."""
-        if how == "vacuum":
+        if request.how == "vacuum":
             return Work(
-                how=how,
+                how=request.how,
                 statement=f"VACUUM (ANALYZE) {usage.subject}",
                 per_live_mb_seconds=0.0014,
                 per_freed_mb_seconds=0.0014,
@@ -135,7 +172,7 @@ class PostgreSQLSpace(Space):
                 rooms=(),
             )
         return Work(
-            how=how,
+            how=request.how,
             statement=f"VACUUM (FULL, ANALYZE) {usage.subject}",
             per_live_mb_seconds=0.0083,
             per_freed_mb_seconds=0.0,
@@ -144,45 +181,48 @@ class PostgreSQLSpace(Space):
             exclusive=True,
             blocks="everybody who reads or writes the table, all the while (ACCESS EXCLUSIVE)",
             rooms=(
-                Room(bytes=usage.live_bytes, folder=usage.folder),
-                Room(bytes=usage.live_bytes, folder=_data_folder(connection)),  # pg_wal
+                Room(bytes=usage.copy_bytes, folder=usage.folder),
+                Room(bytes=usage.copy_bytes, folder=_data_folder(connection)),  # pg_wal
             ),
         )
 
-    def hindrances(
-        self, connection: Connection, usage: Usage, how: str, *, snapshot_seconds: float
-    ) -> list[str]:
+    def hindrances(self, connection: Connection, usage: Usage, request: Request) -> list[str]:
         """A transaction that began before rows were deleted keeps them (0.1 of 14.9 MB went)."""
-        oldest = connection.exec_driver_sql(_OLDEST).first()
-        if oldest is None or (oldest.seconds is not None and oldest.seconds < snapshot_seconds):
-            return []
-        return [
-            f"{usage.subject}: rows deleted since then cannot be freed while {_holder(oldest)} "
-            "holds the oldest snapshot; end it, or wait for it"
-        ]
+        found = []
+        granted = (connection.dialect.server_version_info or (0,)) >= (17,)
+        owner = connection.execute(
+            text(_OWNER + _NOT_GRANTED if granted else _OWNER), {"name": usage.subject}
+        ).scalar()
+        if owner is not None:
+            found.append(
+                f"{usage.subject}: this role may not vacuum it; connect as its owner, {owner}"
+            )
+        limits = {
+            "seconds": request.snapshot_seconds,
+            "transactions": request.snapshot_transactions,
+        }
+        oldest = connection.execute(text(_HINDERING), limits).first()
+        if oldest is not None:
+            found.append(
+                f"{usage.subject}: rows deleted since then cannot be freed while {_holder(oldest)} "
+                f"holds the oldest snapshot; {oldest.remedy}"
+            )
+        return found
 
     def reclaim(
-        self,
-        connection: Connection,
-        usage: Usage,
-        work: Work,
-        *,
-        lock_seconds: float,
-        sleep: Callable[[float], None],
+        self, connection: Connection, usage: Usage, work: Work, request: Request
     ) -> list[str]:
         """Wait for the lock only so long, then VACUUM; says how many dead rows had to stay."""
-        connection.exec_driver_sql(f"SET lock_timeout = {max(1, int(lock_seconds * 1_000))}")
         try:
-            connection.exec_driver_sql(work.statement)
+            with _lock_timeout(connection, request.lock_seconds):
+                connection.exec_driver_sql(work.statement)
         except DBAPIError as error:
             if not purging_for(self._dialect).is_transient(error):
                 raise
             raise SpaceRefused(
-                f"{usage.subject} was in use for longer than {lock_seconds:g} s, so {work.how!r} "
-                "let the application go first; try again, or raise lock_seconds"
+                f"{usage.subject} was in use for longer than {request.lock_seconds:g} s, so "
+                f"{work.how!r} let the application go first; try again, or raise lock_seconds"
             ) from error
-        finally:
-            connection.exec_driver_sql("RESET lock_timeout")
         dead = connection.execute(
             text(
                 "SELECT sum(n_dead_tup)::float8 FROM pg_stat_all_tables WHERE relid IN (SELECT "
@@ -219,6 +259,19 @@ def _holder(row: Row[tuple[object, ...]]) -> str:
     pid = "" if row.pid is None else f"pid {row.pid}, "
     since = "" if row.seconds is None else f", for {row.seconds:,.0f} s"
     return f"{row.who} ({pid}{row.age:,} transactions old{since})"
+
+
+@contextmanager
+def _lock_timeout(connection: Connection, seconds: float) -> Iterator[None]:
+    """Wait for locks only so long, for a time; a connection that broke keeps no setting."""
+    change = text("SELECT set_config('lock_timeout', :value, false)")
+    before = connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
+    connection.execute(change, {"value": str(max(1, int(seconds * 1_000)))})
+    try:
+        yield
+    finally:
+        if not (connection.closed or connection.invalidated):
+            connection.execute(change, {"value": before})
 
 
 def _data_folder(connection: Connection) -> str | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from sa_perf.dialects.space.base import Room, Space, Staleness, Usage, Work
+from sa_perf.dialects.space.base import Request, Room, Space, Staleness, Usage, Work
 from sa_perf.errors import SpaceRefused
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _STEP_PAGES = 1_000
 _PAUSE_SECONDS = 0.02
 _LOCKED_TRIES = 20
 _INCREMENTAL = 2
+_FIT = f"PRAGMA auto_vacuum = {_INCREMENTAL}"
 _TEMPORARY_FOLDERS = ("SQLITE_TMPDIR", "TMPDIR", "/var/tmp", "/usr/tmp", "/tmp")  # noqa: S108
 #: ANALYZE has counted something else by this much: SQLite's own PRAGMA optimize takes 10.
 _FAR_OFF = 2.0
@@ -40,16 +42,17 @@ class SQLiteSpace(Space):
     ways = ("vacuum", "incremental")
     whole_file = True
 
-    def way(self, connection: Connection, how: str) -> str:
+    def settled(self, connection: Connection, request: Request) -> Request:
         """Incremental where the file was made for it, since it lets writers in."""
-        if how == "auto" and _pragma(connection, "auto_vacuum") == _INCREMENTAL:
-            return "incremental"
-        return super().way(connection, how)
+        if request.how == "auto" and _pragma(connection, "auto_vacuum") == _INCREMENTAL:
+            request = replace(request, how="incremental")
+        return super().settled(connection, request)
 
     def usages(self, connection: Connection, tables: Sequence[Table] | None) -> list[Usage]:
         """The file's: its size afterwards is (page_count - freelist_count) x page_size."""
         page = _pragma(connection, "page_size")
         pages, free = _pragma(connection, "page_count"), _pragma(connection, "freelist_count")
+        live = (pages - free) * page
         rows = connection.exec_driver_sql("PRAGMA database_list").all()
         path = next((str(row[2]) for row in rows if row[1] == "main" and row[2]), None)
         folder = None if path is None else os.path.dirname(os.path.abspath(path))
@@ -57,18 +60,17 @@ class SQLiteSpace(Space):
             Usage(
                 subject=path or ":memory:",
                 bytes=pages * page,
-                live_bytes=(pages - free) * page,
+                live_bytes=live,
+                copy_bytes=live,
                 folder=folder,
             )
         ]
 
-    def work(
-        self, connection: Connection, usage: Usage, how: str, *, make_incremental: bool = False
-    ) -> Work:
+    def work(self, connection: Connection, usage: Usage, request: Request) -> Work:
         """VACUUM's time follows what stays (6 ms a MB idle, 51 loaded), the other's what goes."""
-        if how == "incremental":
+        if request.how == "incremental":
             return Work(
-                how=how,
+                how=request.how,
                 statement=f"PRAGMA incremental_vacuum({_STEP_PAGES})",
                 per_live_mb_seconds=0.0,
                 per_freed_mb_seconds=0.004,
@@ -82,8 +84,8 @@ class SQLiteSpace(Space):
                 else (),
             )
         return Work(
-            how=how,
-            statement="PRAGMA auto_vacuum = 2; VACUUM" if make_incremental else "VACUUM",
+            how=request.how,
+            statement=f"{_FIT}; VACUUM" if request.make_incremental else "VACUUM",
             per_live_mb_seconds=0.006,
             per_freed_mb_seconds=0.0,
             loaded_factor=8.5,
@@ -93,39 +95,33 @@ class SQLiteSpace(Space):
             rooms=self._rooms(connection, usage),
         )
 
-    def hindrances(
-        self, connection: Connection, usage: Usage, how: str, *, snapshot_seconds: float
-    ) -> list[str]:
+    def hindrances(self, connection: Connection, usage: Usage, request: Request) -> list[str]:
         """Incremental vacuum needs a file that was made for it."""
         mode = _pragma(connection, "auto_vacuum")
-        if how == "incremental" and mode != _INCREMENTAL:
+        if request.how == "incremental" and mode != _INCREMENTAL:
             return [f"{usage.subject}: auto_vacuum is {mode}, so it frees nothing; {_CHANGE_SQL}"]
         return []
 
     def reclaim(
-        self,
-        connection: Connection,
-        usage: Usage,
-        work: Work,
-        *,
-        lock_seconds: float,
-        sleep: Callable[[float], None],
+        self, connection: Connection, usage: Usage, work: Work, request: Request
     ) -> list[str]:
         """Vacuum, then let the ``-wal`` file shrink."""
         before = _pragma(connection, "busy_timeout")
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(lock_seconds * 1_000)}").all()
+        limit = int(request.lock_seconds * 1_000)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {limit}").all()
         try:
             if work.how == "incremental":
-                self._step_by_step(connection, work.statement, sleep)
+                self._step_by_step(connection, work.statement, request.sleep)
             else:
                 _script(connection, work.statement)
             return self._truncate_wal(connection)
-        except Exception as error:
+        except (DBAPIError, self._dialect.loaded_dbapi.Error) as error:
             if not _is_locked(error):
-                raise
+                raise SpaceRefused(f"{usage.subject}: {_original(error)}") from error
             raise SpaceRefused(
-                f"{usage.subject}: somebody reads or writes for longer than {lock_seconds:g} s "
-                f"({_original(error)}); end long transactions or raise lock_seconds"
+                f"{usage.subject}: somebody reads or writes for longer than "
+                f"{request.lock_seconds:g} s ({_original(error)}); end long transactions or raise "
+                "lock_seconds"
             ) from error
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {before}").all()
@@ -159,7 +155,7 @@ class SQLiteSpace(Space):
         while free:
             try:
                 _script(connection, statement)
-            except Exception as error:
+            except self._dialect.loaded_dbapi.Error as error:
                 tries += 1
                 if not _is_locked(error) or tries >= _LOCKED_TRIES:
                     raise
@@ -187,10 +183,10 @@ class SQLiteSpace(Space):
         """
         if usage.folder is None:
             return ()
-        over = usage.live_bytes if _is_wal(connection) else usage.bytes
+        over = usage.copy_bytes if _is_wal(connection) else usage.bytes
         rooms = [Room(bytes=over, folder=usage.folder)]
         if _pragma(connection, "temp_store") != 2:  # not in memory
-            rooms.append(Room(bytes=usage.live_bytes, folder=_temporary_folder(usage.folder)))
+            rooms.append(Room(bytes=usage.copy_bytes, folder=_temporary_folder(usage.folder)))
         return tuple(rooms)
 
 
