@@ -40,17 +40,17 @@ class MySQLPurging(Purging):
 
     @contextmanager
     def connection(self, engine: Engine) -> Iterator[Connection]:
-        """In UTC, by which TIMESTAMP is read and compared; transactions, whatever the engine says.
+        """In UTC, by which TIMESTAMP is read; READ COMMITTED, whatever the engine says.
 
-        The session's settings are put back at its end; the isolation level by the pool.
+        AUTOCOMMIT would make no transactions of batches. In REPEATABLE READ a batch would count
+        rows below its own as they were before it waited for their locks, and keep others from
+        inserting between its rows. The settings are put back at its end, the level by the pool.
         """
         with super().connection(engine) as connection:
             with self.reading(connection):
-                names = ("autocommit", *_SETTINGS)
-                asked = ", ".join(f"@@session.{name} AS {name}" for name in names)
+                asked = ", ".join(f"@@session.{name} AS {name}" for name in _SETTINGS)
                 before = dict(connection.exec_driver_sql(f"SELECT {asked}").mappings().one())
-            if before.pop("autocommit"):
-                connection.execution_options(isolation_level="READ COMMITTED")
+            connection.execution_options(isolation_level="READ COMMITTED")
             with self.reading(connection):
                 connection.exec_driver_sql("SET SESSION time_zone = '+00:00'")
             try:

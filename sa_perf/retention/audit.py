@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, delete, func, insert, select, update
 
 from sa_perf.dialects.purging import purging_of
+from sa_perf.retention.lease import EVERY_POLICY
 from sa_perf.retention.tables import batches, leases, runs
 from sa_perf.tables import require_tables
 
@@ -229,10 +230,8 @@ def batches_of(engine: Engine, run_id: int) -> list[BatchRecord]:
 
 def status(engine: Engine) -> list[LeaseRecord]:
     """Who runs which policy, by policy."""
-    return [
-        LeaseRecord(**row._mapping)
-        for row in _read(engine, select(leases).order_by(leases.c.policy))
-    ]
+    stmt = select(leases).where(leases.c.policy != EVERY_POLICY).order_by(leases.c.policy)
+    return [LeaseRecord(**row._mapping) for row in _read(engine, stmt)]
 
 
 def forget(engine: Engine, *, before: datetime, archived: bool = False) -> int:

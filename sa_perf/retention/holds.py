@@ -1,7 +1,7 @@
 """Legal holds: rows that no run touches until they are released.
 
 A hold is placed under the lock of the policies' lease rows, which each batch updates: once `place`
-returns, no batch that could still take the row is under way.
+returns, no batch that could still take the row is under way, nor a policy's first one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from sa_perf.dialects.purging import purging_of
 from sa_perf.errors import RetentionError
 from sa_perf.retention.cutoff import plain_type
 from sa_perf.retention.keys import as_stored
+from sa_perf.retention.lease import lock_all
 from sa_perf.retention.ranges import key_from, key_text
-from sa_perf.retention.tables import holds, leases
+from sa_perf.retention.tables import holds
+from sa_perf.retention.wording import error_words
 from sa_perf.tables import require_tables
 
 if TYPE_CHECKING:
@@ -62,9 +64,11 @@ class Hold:
 
 
 def place(engine: Engine, table: Table, key: object, *, reason: str, by: str | None = None) -> Hold:
-    """Hold a row: no run deletes, archives, anonymises or soft-deletes it, nor what it hangs on.
+    """Hold a row: no run deletes, archives, anonymises or soft-deletes it.
 
-    Waits for a batch that is under way.
+    Nor is a row deleted or archived that it hangs on by foreign keys whose rows go with their
+    parents; such a row may be anonymised or softly deleted, since it stays. Waits for a batch that
+    is under way.
 
     Args:
         engine: of the database.
@@ -84,8 +88,7 @@ def place(engine: Engine, table: Table, key: object, *, reason: str, by: str | N
     with purging.connection(engine) as connection:
         require_tables(connection)
         with purging.transaction(connection, lock_seconds=60):
-            purging.lock_table(connection, leases)
-            connection.execute(select(leases.c.policy).with_for_update()).all()
+            lock_all(connection, purging)
             stored = _stored_key(connection, table, values)
             now = purging.utc_now(connection)
             done = connection.execute(
@@ -197,7 +200,9 @@ def _stored_key(connection: Connection, table: Table, values: Sequence[Any]) -> 
     try:
         row = connection.execute(stmt).first()
     except (StatementError, ValueError, TypeError) as error:
-        raise RetentionError(f"{values!r} is no key of {table.fullname!r}: {error}") from error
+        raise RetentionError(
+            f"{values!r} is no key of {table.fullname!r}: {error_words(error)}"
+        ) from error
     if row is None:
         raise RetentionError(f"{table.fullname!r} has no row with key {values!r} to hold")
     text = key_text(tuple(row)) or ""

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     from sa_perf.dialects.purging import Purging
 
-__all__ = ["Lease", "acquire", "owner_name"]
+__all__ = ["EVERY_POLICY", "Lease", "acquire", "lock_all", "owner_name"]
 
+#: In place of a policy's name, which is never empty: of the row that keeps new ones out.
+EVERY_POLICY = ""
 #: Longer than any batch and its pause take; a runner that does not come back in time has lost it.
 LEASE_SECONDS = 60.0
 
@@ -138,7 +140,7 @@ def acquire(connection: Connection, purging: Purging, *, policy: str, run: str) 
     locked = purging.lock(connection, _lock_name(policy))
     try:
         with purging.transaction(connection, lock_seconds=5):
-            _add_row(connection, policy)
+            _add_policy(connection, policy)
             token, position = _take(connection, purging, policy, run, locked=locked)
     except BaseException as error:
         if locked:
@@ -149,13 +151,36 @@ def acquire(connection: Connection, purging: Purging, *, policy: str, run: str) 
     return Lease(policy=policy, token=token, position=position, purging=purging)
 
 
+def lock_all(connection: Connection, purging: Purging) -> None:
+    """Keep every policy from its next batch until the transaction ends; waits for those under way.
+
+    Also a policy that is about to run for the first time, and has no lease yet to be locked.
+    """
+    purging.lock_table(connection, leases)
+    _add_row(connection, EVERY_POLICY)
+    connection.execute(select(leases.c.policy).order_by(leases.c.policy).with_for_update()).all()
+
+
 def _lock_name(policy: str) -> str:
     return f"sa_perf:retention:{policy}"
 
 
+def _add_policy(connection: Connection, policy: str) -> None:
+    """Add a policy's row where it is missing, unless `lock_all` keeps new ones out."""
+    if not _is_known(connection, policy):
+        _add_row(connection, EVERY_POLICY)
+        every = select(leases.c.policy).where(leases.c.policy == EVERY_POLICY)
+        connection.execute(every.with_for_update()).one()
+        _add_row(connection, policy)
+
+
+def _is_known(connection: Connection, policy: str) -> bool:
+    stmt = select(leases.c.policy).where(leases.c.policy == policy)
+    return connection.execute(stmt).first() is not None
+
+
 def _add_row(connection: Connection, policy: str) -> None:
-    known = connection.execute(select(leases.c.policy).where(leases.c.policy == policy)).first()
-    if known is not None:
+    if _is_known(connection, policy):
         return
     try:
         with connection.begin_nested():

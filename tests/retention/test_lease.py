@@ -17,11 +17,12 @@ import pytest
 from lease_holder import NOW
 from retention_world import ago, fill, ids
 from sqlalchemy import Engine, update
+from sqlalchemy.exc import DBAPIError
 
-from sa_perf.dialects.purging import purging_of
+from sa_perf.dialects.purging import Purging, purging_of
 from sa_perf.errors import LeaseLost, PolicyBusy
 from sa_perf.retention.audit import batches_of, history, status
-from sa_perf.retention.lease import LEASE_SECONDS, acquire, owner_name
+from sa_perf.retention.lease import LEASE_SECONDS, acquire, lock_all, owner_name
 from sa_perf.retention.results import Hooks
 from sa_perf.retention.runner import run
 from sa_perf.retention.tables import leases
@@ -88,6 +89,18 @@ def _held(engine: Engine) -> Iterator[Any]:
         lease.release(connection, done=False)
 
 
+def _hasty(engine: Engine) -> Purging:
+    """Waits for a lock a second at most."""
+    purging_type = type(purging_of(engine))
+
+    class Hasty(purging_type):  # type: ignore[misc, valid-type]
+        def transaction(self, connection: Any, *, lock_seconds: float) -> Any:
+            return super().transaction(connection, lock_seconds=min(1.0, lock_seconds))
+
+    found: Purging = Hasty(engine.dialect)
+    return found
+
+
 def _expire(engine: Engine) -> None:
     with engine.begin() as connection:
         past = datetime.now(timezone.utc) - timedelta(seconds=1)
@@ -151,15 +164,7 @@ def test_who_is_in_the_middle_of_a_batch_is_named_too(
     if shared_db.backend == "sqlite":
         pytest.skip("any writer keeps it waiting there, and is waited for")
     purging = purging_of(shared_engine)
-    purging_type = type(purging)
-
-    class Hasty(purging_type):  # type: ignore[misc, valid-type]
-        """Waits for a lock a second at most."""
-
-        def transaction(self, connection: Any, *, lock_seconds: float) -> Any:
-            return super().transaction(connection, lock_seconds=min(1.0, lock_seconds))
-
-    hasty = Hasty(shared_engine.dialect)
+    hasty = _hasty(shared_engine)
     with (
         _held(shared_engine) as (lease, connection),
         purging.transaction(connection, lock_seconds=5),
@@ -177,6 +182,31 @@ def test_a_lease_is_there_for_the_next_once_it_is_released(
         with _held(shared_engine) as (lease, _):
             tokens.append(lease.token)
     assert tokens == [1, 2, 3]
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+def test_no_policy_begins_while_all_are_locked(
+    shared_db: Any, shared_engine: Engine, table: Any, others: None, level: str, known: bool
+) -> None:
+    if shared_db.backend == "sqlite" and level != "READ COMMITTED":
+        pytest.skip("there is one level there")
+    engine = shared_engine
+    if shared_db.backend != "sqlite":
+        engine = shared_db.engine(isolation_level=level)
+    purging, hasty = purging_of(engine), _hasty(engine)
+    if known:
+        with _held(engine):
+            pass
+    with purging.connection(engine) as here, purging.connection(engine) as there:
+        with purging.transaction(here, lock_seconds=5):
+            lock_all(here, purging)
+            with pytest.raises(DBAPIError) as caught:
+                acquire(there, hasty, policy="event", run="new")
+            assert purging.is_transient(caught.value)
+        lease = acquire(there, hasty, policy="event", run="new")
+        lease.release(there, done=True)
+    assert [one.policy for one in status(engine)] == ["event"]
 
 
 # Who does not come back
