@@ -21,7 +21,7 @@ from sa_perf.retention.space import estimate
 )
 def test_an_asynchronous_engine_is_refused_with_what_to_write(async_db, call) -> None:
     async def refused() -> None:
-        with pytest.raises(RetentionError, match=r"is asynchronous, .* run_sync\(lambda inner"):
+        with pytest.raises(RetentionError, match=r"is asynchronous, .*run_sync\(lambda inner"):
             call(async_db.async_engine())
 
     async_db.run(refused())
