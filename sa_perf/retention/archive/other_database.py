@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
+from sa_perf.dialects.exchanged_values import ExchangedValues
 from sa_perf.dialects.purging import purging_for, purging_of
-from sa_perf.dialects.stored_values import ExchangedValues, stored_values_for
+from sa_perf.dialects.stored_values import stored_values_for
 from sa_perf.errors import ArchiveError
 from sa_perf.retention.archive.archive_table import Marks, batches_in, of_runs
 from sa_perf.retention.archive.keyed_rows import KEYS, Key, KeyedRows
