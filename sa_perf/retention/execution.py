@@ -31,13 +31,15 @@ if TYPE_CHECKING:
     from sa_perf.dialects.purging import Purging
     from sa_perf.retention.batch import Batch
     from sa_perf.retention.limits import Limits
-    from sa_perf.retention.ranges import Walk
+    from sa_perf.retention.ranges import Key, Walk
     from sa_perf.retention.results import Hooks
     from sa_perf.retention.steps import Step
 
 __all__ = ["Context", "Execution"]
 
 log = logging.getLogger("sa_perf.retention")
+#: How often a run goes through a tree; each time the rows go that have no more below them.
+_ROUNDS = 30
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,6 +138,8 @@ class Execution:
                 batches = Batches(transactions=ours, clear=clear, may_refuse=may_refuse)
                 for way in passes(walks, lease.position):
                     self._walk(batches, tries, way)
+                if self.step.frees_itself:
+                    self._walk_again(batches, tries, walks)
                 self._ended = ("done", None)
             finally:
                 ours.disposal.close()
@@ -156,8 +160,7 @@ class Execution:
     def _walk(self, batches: Batches, tries: Tries, way: Pass) -> None:
         """Go along a key, range by range, until its end or the run's."""
         ours, limits = batches.transactions, self.context.limits
-        sql = WalkSQL(way.walk, seeking_for(ours.connection.dialect), end=way.upto)
-        ahead = Lookahead(step=self.step, sql=sql, connection=ours.connection)
+        ahead = self._ahead(ours, way.walk, upto=way.upto)
         after, pause, failures = way.after, 0.0, 0
         while True:
             self._end_if_reached(ours, tries)
@@ -168,7 +171,7 @@ class Execution:
             self.context.hooks.before_batch(self.step.name, ours.number + 1)
             before = ours.total.changed
             try:
-                result = batches.carry_out(sql, batch)
+                result = batches.carry_out(ahead.sql, batch)
             except Exception as error:
                 failures += 1
                 if not tries.is_worth_one(error, failures):
@@ -185,6 +188,24 @@ class Execution:
                 return
             after = batch.upto
             tries.pause(pause)
+
+    def _ahead(self, ours: Transactions, walk: Walk, *, upto: Key | None = None) -> Lookahead:
+        """What lies ahead on a walk."""
+        sql = WalkSQL(walk, seeking_for(ours.connection.dialect), end=upto)
+        return Lookahead(step=self.step, sql=sql, connection=ours.connection)
+
+    def _walk_again(self, batches: Batches, tries: Tries, walks: Sequence[Walk]) -> None:
+        """Rows of a tree come free behind a walk, as those that refer to them go."""
+        ours, before = batches.transactions, 0
+        for _ in range(_ROUNDS):
+            left = [walk for walk in walks if tries.of(self._ahead(ours, walk).any_left)]
+            if not left or ours.total.changed == before:
+                return
+            before = ours.total.changed
+            for walk in left:
+                self._walk(batches, tries, Pass(walk=walk))
+        if ours.total.changed > before:
+            raise Ended(("limited", f"after {_ROUNDS} rounds its rows still set others free"))
 
     def _end_if_reached(self, ours: Transactions, tries: Tries) -> None:
         """End the run where it has to; waits first while there is a reason to."""

@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 __all__ = ["Hooks", "Outcome", "PolicyRun", "Progress", "RetentionRun"]
 
-#: done: nothing is left; limited: by rows, deadline or window; stopped: on request; failed: by an
-#: error; busy: another runner has the policy.
+#: done: the rows that the policy takes were gone through; what was refused and what is held may be
+#: left. limited: by rows, deadline, window or, of a tree, rounds; stopped: on request; failed: by
+#: an error; busy: another runner has the policy.
 Outcome: TypeAlias = Literal["done", "limited", "stopped", "failed", "busy"]
 
 
@@ -50,8 +51,9 @@ class PolicyRun:
         cutoff: rows before it had expired; aware, in UTC.
         outcome: how it ended.
         reason: why it ended so, in words; None where it is done.
-        batches: transactions that changed rows of the table.
-        rows_scanned: rows that the walks went over.
+        batches: transactions that were committed, also those of children and those that found
+            nothing to change.
+        rows_scanned: rows that the walks went over, by the sizes of their ranges.
         rows_changed: deleted, or overwritten.
         rows_archived: that stand in the archive, those of children too.
         rows_refused: that expired but that a trigger, a rule or a new child kept.

@@ -127,6 +127,14 @@ class Step:
         return found
 
     @property
+    def frees_itself(self) -> bool:
+        """Whether rows that go were what kept other rows of the same table."""
+        return any(
+            child.how == "restrict" and child.table is self.target.table
+            for child in walk_down(self.children)
+        )
+
+    @property
     def tables(self) -> list[Any]:
         """The policy's table and those whose rows go with its rows."""
         return [self.target.table, *(child.table for child in walk_down(self.children))]

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from sa_perf.errors import InvalidPolicy
+from sa_perf.retention import execution
 from sa_perf.retention.audit import batches_of, history
 from sa_perf.retention.children import children_of, walk_down
 from sa_perf.retention.holds import place
@@ -241,10 +242,36 @@ def _plant(engine: Engine, node: Table) -> None:
 def test_a_row_of_a_tree_stays_while_it_has_children(shared_engine: Engine) -> None:
     node = _tree("restrict")
     _plant(shared_engine, node)
-    assert run(shared_engine, node, at=NOW).rows_changed == 2
-    assert ids(shared_engine, node) == [1, 2, 3]
-    assert run(shared_engine, node, at=NOW).rows_changed == 1
+    (policy,) = run(shared_engine, node, at=NOW).policies
+    assert (policy.outcome, policy.rows_changed) == ("done", 3)
     assert ids(shared_engine, node) == [1, 3]
+
+
+def test_a_chain_goes_from_its_end_in_one_run(shared_engine: Engine) -> None:
+    node = _tree("restrict")
+    make(shared_engine, node.metadata)
+    for at in range(1, 7):
+        fill(shared_engine, node, {"id": at, "parent_id": at - 1 or None, "at": ago(50 - at)})
+    place(shared_engine, node, 1, reason="a case")
+    (policy,) = run(shared_engine, node, at=NOW).policies
+    assert (policy.outcome, policy.rows_changed) == ("done", 5)
+    assert ids(shared_engine, node) == [1]
+
+
+def test_a_chain_that_is_too_long_for_one_run_is_no_more_said_to_be_done(
+    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "_ROUNDS", 2)
+    node = _tree("restrict")
+    make(shared_engine, node.metadata)
+    for at in range(1, 8):
+        fill(shared_engine, node, {"id": at, "parent_id": at - 1 or None, "at": ago(40)})
+    runs = []
+    while not runs or runs[-1].outcome == "limited":
+        runs.append(run(shared_engine, node, at=NOW, sleep=lambda _: None).policies[0])
+    assert len(runs) > 1
+    assert "still set others free" in str(runs[0].reason)
+    assert (runs[-1].outcome, ids(shared_engine, node)) == ("done", [])
 
 
 def test_children_in_a_tree_are_detached(shared_engine: Engine) -> None:
