@@ -224,9 +224,8 @@ class _Run:
                 outcome: Any = reached[0]
                 result = replace(result, outcome=outcome, reason=reached[1])
             else:
-                step = read_step(
-                    declared, moment, self.context.purging, cascades=cascades, now=now
-                )
+                ways = self.context.purging
+                step = read_step(declared, moment, ways, cascades=cascades, now=now)
                 result = Execution(context=self.context, step=step).go()
         except PolicyBusy as error:
             result = replace(result, outcome="busy", reason=str(error))
