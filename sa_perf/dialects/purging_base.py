@@ -176,6 +176,10 @@ class Purging:
         """Rows and bytes (indexes included) of a table by statistics; None where unknown."""
         return None, None
 
+    def estimates_well(self, connection: Connection, table: Table) -> bool:
+        """Whether the planner knows a table of late, so that its rows need not be counted."""
+        return True
+
     def replica_lag_seconds(self, connection: Connection) -> float | None:
         """How far the slowest replica is behind, or this one itself; None: there is none.
 

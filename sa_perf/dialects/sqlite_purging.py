@@ -136,7 +136,8 @@ class SQLitePurging(Purging):
         # dear, datetime() is not, and gives the first half back as it is if that is digits.
         usual = and_(
             words.op("GLOB", is_comparison=True)(_USUAL),
-            func.substr(words, 1, 19).is_not_distinct_from(func.datetime(words)),
+            # Not is_not_distinct_from: SQLAlchemy's would not write the numbers into a plan's SQL.
+            func.substr(words, 1, 19).op("IS", is_comparison=True)(func.datetime(words)),
         )
         return or_(usual, sound)
 

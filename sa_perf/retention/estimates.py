@@ -94,6 +94,8 @@ def _rows(step: Step) -> Select[Any]:
 def _estimated(connection: Connection, step: Step, stmt: Select[Any]) -> int | None:
     """Rows of a statement by statistics; None where these cannot tell, or only coarsely."""
     with suppress(SQLAlchemyError, SaPerfError), step.purging.reading(connection):
+        if not step.purging.estimates_well(connection, step.target.table):
+            return None
         estimates = row_estimates_for(connection.dialect)
         found = estimates.rows(connection.execute, stmt.subquery("counted"), None)
         return round(found) if found is not None and found >= _FEW else None

@@ -103,6 +103,7 @@ class Limits:
     wait_seconds: float = 1.0
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     _changed: int = 0
+    _waited: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -128,17 +129,21 @@ class Limits:
             return "limited", f"max_rows={self.max_rows:,} rows were changed"
         now = self.now()
         if self.deadline is not None and now >= self.deadline:
-            return "limited", f"its deadline, {self.deadline:%Y-%m-%d %H:%M:%S %Z}, has come"
+            come = f"its deadline, {self.deadline:%Y-%m-%d %H:%M:%S %Z}, has come"
+            return "limited", self._while_it_waited(come)
         if self.window is not None and not self.window.holds(now):
-            return "limited", (
-                f"its window, {self.window.start:%H:%M}-{self.window.end:%H:%M} "
-                f"{self.window.zone}, is closed"
-            )
+            hours = f"{self.window.start:%H:%M}-{self.window.end:%H:%M} {self.window.zone}"
+            return "limited", self._while_it_waited(f"its window, {hours}, is closed")
         return None
 
     def reason_to_wait(self) -> str | None:
         """Why the next batch should not begin yet; None: it may."""
-        return next((reason for wait in self.waits if (reason := wait()) is not None), None)
+        reasons = (wait() for wait in self.waits)
+        self._waited = next((reason for reason in reasons if reason is not None), None)
+        return self._waited
+
+    def _while_it_waited(self, end: str) -> str:
+        return end if self._waited is None else f"{end} while it waited: {self._waited}"
 
 
 def load_above(ratio: float) -> Wait:

@@ -1,8 +1,8 @@
 """The dry run: what a run would do now, and what to mend first.
 
 Nothing is changed, and no lock is taken but those of reading: catalogs, statistics and some rows
-are read. Where a database cannot estimate, rows are counted: those that have expired up to a
-million, and on SQLite all rows of their tables.
+are read. Where a database cannot estimate, or has not analyzed a table of late, rows are counted:
+those that have expired up to a million; on SQLite, or where a table was never analyzed, all rows.
 """
 
 from __future__ import annotations

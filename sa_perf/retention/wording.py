@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_
@@ -32,6 +33,9 @@ _NAMED = re.compile(
     r"role|user|server (?:at|on))\s$",
     re.IGNORECASE,
 )
+
+#: In SQL: a text, or the mark of a value.
+_LITERAL_OR_NAME = re.compile(r"'(?:[^']|'')*'|:\w+")
 
 
 def error_words(error: BaseException) -> str:
@@ -96,7 +100,25 @@ def predicate_text(step: Step, dialect: Dialect) -> str:
 def sql_text(element: ClauseElement, dialect: Dialect) -> str:
     """A statement or condition as SQL with its values written out, where that is possible."""
     options: dict[str, Any] = {"literal_binds": True}
+    named = _with_names(dialect)
     try:
-        return str(element.compile(dialect=dialect, compile_kwargs=options))
+        compiled: Any = element.compile(dialect=named, compile_kwargs=options)
+        # SQLAlchemy 2.1 drops the option in IS DISTINCT FROM on some databases.
+        left = {f":{name}": bind for name, bind in compiled.binds.items()}
+        return _LITERAL_OR_NAME.sub(
+            lambda found: (
+                compiled.render_literal_bindparam(left[found[0]]) if found[0] in left else found[0]
+            ),
+            str(compiled),
+        )
     except (CompileError, SQLAlchemyError, NotImplementedError):
         return str(element.compile(dialect=dialect))
+
+
+def _with_names(dialect: Dialect) -> Dialect:
+    """A dialect whose SQL has no doubled percent signs, and no mark of a value without a name."""
+    named = copy(dialect)
+    vars(named).pop("_type_memos", None)  # what types remember of a dialect is not to be shared
+    named.paramstyle, named.positional = "named", False
+    named.identifier_preparer = named.preparer(named)
+    return named

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from sa_perf.errors import RetentionError
 from sa_perf.retention import audit
@@ -282,6 +282,48 @@ def test_many_rows_are_estimated_within_a_fifth(engine: Engine) -> None:
     (one,) = plan(engine, table, at=NOW).policies
     assert one.rows is not None and abs(one.rows - 7_970) < 1_600
     assert one.bytes is None or one.bytes > 0
+
+
+def test_rows_are_counted_where_statistics_are_old(postgresql_database: Any) -> None:
+    engine = postgresql_database.engine(poolclass=NullPool)
+    table = _event(MetaData())
+    Index("ix_event_at", table.c.at)
+    _fill(engine, table, 8_000)
+
+    def told() -> tuple[int | None, str]:
+        (one,) = plan(engine, table, at=NOW).policies
+        return one.rows, one.rows_kind
+
+    never_analyzed = told()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ANALYZE event")
+    analyzed = told()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM event WHERE id > 3000")
+    assert never_analyzed == (7_970, "exact")
+    assert analyzed[1] == "estimated"
+    assert told() == (2_970, "exact")
+
+
+def test_the_statement_can_be_run_as_it_is_told(engine: Engine) -> None:
+    table = _event(
+        MetaData(),
+        where=lambda c: c.kind.like("x%"),
+        action="anonymise",
+        anonymise={"kind": "xx% :kind_1"},
+    )
+    _fill(engine, table, 60)
+    with engine.begin() as connection:
+        connection.execute(table.update().values(kind="x"))
+    (one,) = plan(engine, table, at=NOW).policies
+    assert "x%%" not in one.statement
+    with engine.begin() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        cursor = raw.cursor()
+        cursor.execute(one.statement)
+        changed = cursor.rowcount
+        cursor.close()
+    assert changed == 30
 
 
 @pytest.mark.parametrize("form", ["json", "sql", "text"])
