@@ -8,7 +8,7 @@ import click
 
 from sa_perf.cli.wording.plain_text import one_line
 
-__all__ = ["FOUND", "USAGE", "DatabaseFailure", "NothingFound", "UnreadableInput"]
+__all__ = ["FOUND", "USAGE", "DatabaseFailure", "NothingFound", "Refused", "UnreadableInput"]
 
 #: Exit code: findings were asked to fail the command, or nothing answers to the fingerprint.
 FOUND = 1
@@ -33,6 +33,12 @@ class UnreadableInput(_OneLine):
 
 class NothingFound(_OneLine):
     """The snapshot does not hold what was asked for."""
+
+    exit_code = FOUND
+
+
+class Refused(_OneLine):
+    """What was asked for would do harm or no good as things stand; nothing was done."""
 
     exit_code = FOUND
 

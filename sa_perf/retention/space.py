@@ -85,6 +85,7 @@ class SpaceResult:
         live_bytes: in use after.
         seconds: that it took.
         notes: what is to be known, e.g. dead rows that had to stay.
+        shrinks: freed bytes went back to the disk, else they serve the table's next rows only.
         refusal: why it was not done after all, e.g. since the table was in use; None: it was.
     """
 
@@ -96,6 +97,7 @@ class SpaceResult:
     live_bytes: int
     seconds: float
     notes: tuple[str, ...]
+    shrinks: bool = True
     refusal: str | None = None
 
     @property
@@ -139,8 +141,8 @@ def estimate(
 
     Args:
         engine: of the database.
-        tables: whose space; None: all tables of the current schema. A database that is one file
-            is always taken as a whole.
+        tables: whose space; None: all tables of the current schema, save those that the role may
+            not vacuum. A database that is one file is always taken as a whole.
         how: the way; ``"auto"``: the one that blocks least.
         blocking: an exclusive lock on a table for all the time is all right.
         make_incremental: have ``"vacuum"`` fit the file for ``"incremental"`` from then on.
@@ -230,7 +232,8 @@ def reclaim(
                 SpaceResult(
                     subject=one.usage.subject, how=one.work.how, statement=one.work.statement,
                     bytes_before=one.usage.bytes, bytes_after=after.bytes,
-                    live_bytes=after.live_bytes, seconds=seconds, notes=notes, refusal=refusal,
+                    live_bytes=after.live_bytes, seconds=seconds, notes=notes,
+                    shrinks=one.work.shrinks, refusal=refusal,
                 )
             )  # fmt: skip
         return results
@@ -304,10 +307,10 @@ def _planned(
         work = space.work(connection, usage, request)
         refusals = space.hindrances(connection, usage, request) + disk.shortages(usage, work)
         if work.exclusive and not (request.blocking or space.whole_file):
-            idle = work.seconds(usage)
+            loaded = work.seconds(usage) * work.loaded_factor
             refusals.append(
-                f"{usage.subject}: {work.how!r} blocks {work.blocks}, some {idle:.1f} to "
-                f"{idle * work.loaded_factor:.1f} s; say blocking=True if it may"
+                f"{usage.subject}: {work.how!r} blocks {work.blocks}, under load for some "
+                f"{max(1.0, loaded):,.0f} s; say blocking=True if it may"
             )
         planned.append(
             _Planned(

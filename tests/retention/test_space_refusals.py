@@ -160,6 +160,17 @@ def test_a_table_of_somebody_else_is_refused_since_vacuum_only_warns(stranger) -
         reclaim(stranger, [middle], snapshot_seconds=3_600)
 
 
+def test_all_tables_are_those_that_the_role_may_vacuum(stranger) -> None:
+    found = estimate(stranger, snapshot_seconds=3_600)
+    assert [one.subject for one in found] == ["public.first"]
+
+
+def test_whoever_was_granted_maintain_may_vacuum(crowded, stranger) -> None:
+    name = stranger.url.query["user"]
+    settled(crowded, f"GRANT MAINTAIN ON middle TO {name}")
+    assert reclaim(stranger, [middle], snapshot_seconds=3_600)[0].refusal is None
+
+
 # PostgreSQL: snapshots of replicas
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sa_perf.cli.failures import FOUND, Refused
 from sa_perf.cli.retention.application import on_database, on_models, tell
-from sa_perf.errors import RetentionError, SaPerfError
+from sa_perf.errors import RetentionError, SaPerfError, SpaceRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +26,9 @@ _OPTIONS = {
     "reclaim(..., how='vacuum', make_incremental=True)": "--how vacuum --make-incremental",
     "make_incremental": "--make-incremental",
     "blocking=True": "--blocking",
+    "free_bytes": "--free-bytes",
+    "lock_seconds": "--lock-seconds",
+    "how='": "--how '",
 }
 
 
@@ -94,6 +98,18 @@ def restore(
 @click.option("--yes", is_flag=True, help="Do it; without, only say what it would cost.")
 @click.option("--blocking", is_flag=True, help="Allow a way that nobody can read or write beside.")
 @click.option(
+    "--free-bytes",
+    type=click.IntRange(min=0),
+    help="Free bytes of the database's disk, where they cannot be asked for from here.",
+)
+@click.option(
+    "--lock-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="How long to wait for a table in use before it is left alone.",
+)
+@click.option(
     "--make-incremental",
     is_flag=True,
     help="Of a database that is one file: have this vacuum fit it for --how incremental.",
@@ -104,15 +120,15 @@ def vacuum(
     output: Output,
     *,
     tables: tuple[str, ...],
-    how: Any,  # noqa: ANN401  # one of the words above
     yes: bool,
-    blocking: bool,
-    make_incremental: bool,
+    lock_seconds: float,
+    **asked: Any,  # noqa: ANN401  # what `estimate` takes, too
 ) -> None:
     """Give the space of deleted rows back: of TABLES, or of all.
 
     Without --yes it says what that would cost: time, disk for the meantime, who waits. A database
-    that is one file is always taken as a whole. Refused where the disk has no room.
+    that is one file is always taken as a whole. Refused where the disk has no room, or where
+    nobody can say whether it has.
     """
     from sa_perf.cli.terminal.retention_space import estimate_parts, space_parts
     from sa_perf.json_values import encoded
@@ -121,18 +137,19 @@ def vacuum(
     meant = [_table(engine, name) for name in tables] or None
     try:
         if not yes:
-            found = space.estimate(
-                engine, meant, how=how, blocking=blocking, make_incremental=make_incremental
-            )
+            found = space.estimate(engine, meant, **asked)
             content = {"estimates": [encoded(one) for one in found]}
             tell("vacuum", output, content, *estimate_parts(found, in_options=_in_options))
             return
-        done = space.reclaim(
-            engine, meant, how=how, blocking=blocking, make_incremental=make_incremental
-        )
+        done = space.reclaim(engine, meant, lock_seconds=lock_seconds, **asked)
+    except SpaceRefused as error:
+        raise Refused(_in_options(str(error))) from error
     except SaPerfError as error:
         raise RetentionError(_in_options(str(error))) from error
-    tell("vacuum", output, {"results": [encoded(one) for one in done]}, *space_parts(done))
+    content = {"results": [encoded(one) for one in done]}
+    tell("vacuum", output, content, *space_parts(done, in_options=_in_options))
+    if any(one.refusal for one in done):
+        raise click.exceptions.Exit(FOUND)
 
 
 def _in_options(text: str) -> str:

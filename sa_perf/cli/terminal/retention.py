@@ -159,7 +159,7 @@ def outcome(word: str) -> Text:
 
 def size(number: int) -> str:
     """Bytes as megabytes."""
-    return f"{number / _MEGABYTE:,.1f} MB"
+    return f"{round(number / _MEGABYTE, 1) + 0.0:,.1f} MB"  # -0.0 + 0.0 has no sign
 
 
 def _shared_warnings(policies: Sequence[PolicyPlan]) -> list[str]:

@@ -48,7 +48,7 @@ SELECT named.name, sum(whole)::float8 AS bytes,
           LEFT JOIN unnest(CAST(:names AS text[])) AS wanted (name)
             ON to_regclass(wanted.name) = c.oid
          WHERE CASE WHEN :named THEN wanted.name IS NOT NULL
-                    ELSE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+                    ELSE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND ({permitted})
                      AND n.nspname = ANY (current_schemas(false)) END) named
  CROSS JOIN LATERAL (
        SELECT t.*, pg_total_relation_size(t.oid) AS whole, pg_relation_size(t.oid)::float8 AS heap
@@ -103,13 +103,15 @@ SELECT pid, who, seconds, age, remedy FROM (
  WHERE CASE WHEN seconds IS NULL THEN age > :transactions ELSE seconds >= :seconds END
  ORDER BY age DESC LIMIT 1
 """
-#: VACUUM leaves out, with a warning, what the role may not vacuum.
+#: Whom VACUUM obeys; tables of others it leaves out with a warning.
+_PERMITTED = """
+pg_has_role(c.relowner, 'USAGE') OR pg_has_role(
+    (SELECT datdba FROM pg_database WHERE datname = current_database()), 'USAGE')"""
+_GRANTED = " OR has_table_privilege(c.oid, 'MAINTAIN')"
 _OWNER = """
-SELECT pg_get_userbyid(c.relowner) FROM pg_class c, pg_database d
- WHERE c.oid = to_regclass(:name) AND d.datname = current_database()
-   AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
+SELECT pg_get_userbyid(c.relowner) FROM pg_class c
+ WHERE c.oid = to_regclass(:name) AND NOT ({permitted})
 """
-_NOT_GRANTED = " AND NOT has_table_privilege(c.oid, 'MAINTAIN')"
 _STALE = """
 SELECT format('%I.%I', s.schemaname, s.relname), c.reltuples::float8, s.n_live_tup::float8,
        s.n_mod_since_analyze::float8, coalesce(s.last_analyze, s.last_autoanalyze), wanted.name
@@ -140,10 +142,13 @@ class PostgreSQLSpace(Space):
             yield connection
 
     def usages(self, connection: Connection, tables: Sequence[Table] | None) -> list[Usage]:
-        """Sizes with indexes and TOAST, partitions summed up; what is live is a guess."""
+        """Sizes with indexes and TOAST, partitions summed up; what is live is a guess.
+
+        Of all tables those count that the role may vacuum: an extension's are often another's.
+        """
         default = _data_folder(connection)
         found = []
-        rows = connection.execute(text(_USAGES), self._named(tables)).all()
+        rows = connection.execute(text(_permitted(connection, _USAGES)), self._named(tables)).all()
         for name, size, live, copy, tablespace in rows:
             folder = default if not tablespace or default is None else str(tablespace)
             found.append(
@@ -189,10 +194,8 @@ class PostgreSQLSpace(Space):
     def hindrances(self, connection: Connection, usage: Usage, request: Request) -> list[str]:
         """A transaction that began before rows were deleted keeps them (0.1 of 14.9 MB went)."""
         found = []
-        granted = (connection.dialect.server_version_info or (0,)) >= (17,)
-        owner = connection.execute(
-            text(_OWNER + _NOT_GRANTED if granted else _OWNER), {"name": usage.subject}
-        ).scalar()
+        asked = text(_permitted(connection, _OWNER))
+        owner = connection.execute(asked, {"name": usage.subject}).scalar()
         if owner is not None:
             found.append(
                 f"{usage.subject}: this role may not vacuum it; connect as its owner, {owner}"
@@ -253,6 +256,12 @@ class PostgreSQLSpace(Space):
     def _named(self, tables: Sequence[Table] | None) -> dict[str, object]:
         names = [] if tables is None else [self.quoted(table) for table in tables]
         return {"named": tables is not None, "names": names}
+
+
+def _permitted(connection: Connection, sql: str) -> str:
+    """SQL with what may be vacuumed; the privilege MAINTAIN came with PostgreSQL 17."""
+    grants = (connection.dialect.server_version_info or (0,)) >= (17,)
+    return sql.format(permitted=_PERMITTED + _GRANTED if grants else _PERMITTED)
 
 
 def _holder(row: Row[tuple[object, ...]]) -> str:

@@ -195,7 +195,7 @@ def test_vacuum_gives_the_space_back(shop) -> None:
 def test_a_file_can_be_fitted_for_small_steps(shop) -> None:
     fill(shop)
     refused = shop.run("vacuum", "--yes", "--how", "incremental")
-    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert (refused.exit_code, refused.stdout) == (1, "")
     assert "--how vacuum --make-incremental" in refused.stderr
     estimate = " ".join(shop.run("vacuum", "--how", "incremental", "--no-json").stdout.split())
     assert "with --yes it would be refused" in estimate
@@ -228,3 +228,72 @@ def test_tables_are_taken_by_name(shop, postgresql_database, run) -> None:
     (one,) = json.loads(result.stdout)["results"]
     assert "event" in one["subject"]
     assert run("retention", "vacuum", "event", "--url", url).exit_code == 2
+
+
+@pytest.fixture
+def served(postgresql_database, run) -> Any:
+    """``sa-perf retention vacuum`` on two tables of PostgreSQL, and an engine for them."""
+    engine = postgresql_database.engine()
+    with engine.begin() as connection:
+        for name in ("event", "note"):
+            connection.execute(text(f"CREATE TABLE {name} AS SELECT generate_series(1, 1000) id"))
+    url = postgresql_database.url.render_as_string(hide_password=False)
+    return engine, lambda *arguments: run("retention", "vacuum", "--url", url, *arguments)
+
+
+def test_what_would_block_or_not_fit_is_refused_with_exit_code_1(served) -> None:
+    _, vacuum = served
+    blocking = vacuum("--how", "full", "--yes")
+    assert (blocking.exit_code, blocking.stdout) == (1, "")
+    assert "say --blocking" in blocking.stderr
+    small = vacuum("--how", "full", "--yes", "--blocking", "--free-bytes", "10")
+    assert (small.exit_code, "0.0 MB free" in small.stderr) == (1, True)
+    assert vacuum("--how", "full", "--yes", "--blocking").exit_code == 0
+
+
+def test_a_table_in_use_ends_with_exit_code_1_and_what_was_done_is_told(served) -> None:
+    engine, vacuum = served
+    arguments = ("--how", "full", "--yes", "--blocking", "--lock-seconds", "0.05")
+    with engine.connect() as user:
+        user.execute(text("SELECT count(*) FROM event")).all()
+        told = vacuum(*arguments)
+        shown = vacuum(*arguments, "--no-json")
+    results = json.loads(told.stdout)["results"]
+    assert (told.exit_code, shown.exit_code) == (1, 1)
+    assert [one["refusal"] is None for one in results] == [False, True]
+    words = " ".join(shown.stdout.split())
+    assert "public.event was in use for longer than 0.05 s" in words
+    assert "or raise --lock-seconds" in words
+
+
+def test_what_all_tables_have_in_common_is_said_once(served) -> None:
+    engine, vacuum = served
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE third (id integer)"))
+    words = " ".join(vacuum("--no-json").stdout.split())
+    assert words.count("blocks nobody") == 1
+    assert "each of 3 tables: meanwhile it blocks nobody" in words
+    assert words.count("--how full gives it to the disk") == 1
+
+
+def test_a_role_that_may_not_ask_for_the_disk_says_what_is_free(
+    served, postgresql_database, run
+) -> None:
+    engine, _ = served
+    role = str(postgresql_database.url.database)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {role} LOGIN"))
+        connection.execute(text(f"ALTER TABLE event OWNER TO {role}"))
+    url = postgresql_database.url.update_query_dict({"user": role})
+    options = ("--how", "full", "--blocking", "--url", url.render_as_string(hide_password=False))
+    try:
+        estimate = " ".join(run("retention", "vacuum", *options, "--no-json").stdout.split())
+        assert "unknown" in estimate
+        assert "say --free-bytes" in estimate
+        assert run("retention", "vacuum", *options, "--yes").exit_code == 1
+        done = run("retention", "vacuum", *options, "--yes", "--free-bytes", "1000000000")
+        assert done.exit_code == 0
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(f"DROP OWNED BY {role}"))
+            connection.execute(text(f"DROP ROLE {role}"))
