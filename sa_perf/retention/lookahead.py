@@ -1,4 +1,4 @@
-"""Looks ahead on a walk: where the next range ends, and whether it is worth a batch."""
+"""Looks ahead on a walk: where a range ends, if it is worth a batch."""
 
 from __future__ import annotations
 

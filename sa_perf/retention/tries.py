@@ -1,4 +1,4 @@
-"""Second tries of what met a lock, and pauses; the lease is kept over both.
+"""Second tries of what met a lock, and pauses; the lease is kept.
 
 The application goes first: whatever waits for a lock gives up soon, lets others have theirs and
 tries again, so often as the policy allows. Who asks the run to stop does not wait for that.
