@@ -6,72 +6,120 @@ MySQL and MariaDB commit at each CREATE and DROP TABLE, whatever is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from sa_perf.dialects.purging import purging_for
 from sa_perf.errors import MigrationError
 from sa_perf.tables import UNRECORDED
 
 __all__ = ["schema_change"]
 
-_WAIT_SECONDS = 60
-
 
 @contextmanager
-def schema_change(connection: Connection) -> Iterator[None]:
+def schema_change(connection: Connection, *, wait_seconds: float = 60.0) -> Iterator[None]:
     """A transaction beside which no other process changes sa_perf's tables.
+
+    Settings of the session that say how long to wait are put back.
 
     Args:
         connection: where it has a transaction, that one is used, and left to whoever began it.
+        wait_seconds: how long to wait for another process, > 0.
 
     Raises:
-        MigrationError: another process has been changing them for a minute.
+        MigrationError: another process has been changing them for all that time.
     """
-    own = not connection.in_transaction()
-    with _named_lock(connection), connection.begin() if own else nullcontext():
-        if connection.dialect.name == "sqlite":
-            _begin(connection)
-        elif connection.dialect.name == "postgresql":
-            # Ends with the transaction, also through a pooler that changes sessions.
-            _run(connection, "SELECT pg_advisory_xact_lock(hashtext('sa_perf_schema'))")
+    alone = {
+        "sqlite": _one_writer,
+        "postgresql": _advisory_lock,
+        "mysql": _named_lock,
+        "mariadb": _named_lock,
+    }.get(connection.dialect.name, _transaction)
+    with alone(connection, wait_seconds):
         yield
-
-
-def _begin(connection: Connection) -> None:
-    """Begin in earnest: Python's driver does so for INSERT and its like only, not for CREATE.
-
-    https://docs.python.org/3/library/sqlite3.html#transaction-control-via-the-isolation-level-attribute
-    """
-    try:
-        _run(connection, "BEGIN IMMEDIATE")
-    except DBAPIError as error:
-        if "within a transaction" not in str(error.orig):
-            raise
 
 
 @contextmanager
-def _named_lock(connection: Connection) -> Iterator[None]:
-    """MySQL's and MariaDB's lock, which goes with the session: given back after the commit.
+def _one_writer(connection: Connection, wait_seconds: float) -> Iterator[None]:
+    """SQLite: begin in earnest. Python's driver does so for INSERT and its like, not for CREATE.
+
+    https://docs.python.org/3/library/sqlite3.html#transaction-control-via-the-isolation-level-attribute
+    """
+    before = None
+    try:
+        with _transaction(connection):
+            before = _run(connection, "PRAGMA busy_timeout")
+            _run(connection, f"PRAGMA busy_timeout = {int(wait_seconds * 1_000)}")
+            try:
+                _run(connection, "BEGIN IMMEDIATE")
+            except DBAPIError as error:
+                if "within a transaction" not in str(error.orig):
+                    raise _told(connection, error, wait_seconds) from error
+            yield
+    finally:
+        if before is not None and not connection.invalidated:
+            own = not connection.in_transaction()
+            _run(connection, f"PRAGMA busy_timeout = {before}")
+            if own:
+                connection.rollback()
+
+
+@contextmanager
+def _advisory_lock(connection: Connection, wait_seconds: float) -> Iterator[None]:
+    """PostgreSQL: it ends with the transaction, also through a pooler that changes sessions."""
+    with _transaction(connection):
+        before = _run(connection, "SHOW lock_timeout")
+        _run(connection, f"SET LOCAL lock_timeout = {max(1, int(wait_seconds * 1_000))}")
+        try:
+            _run(connection, "SELECT pg_advisory_xact_lock(hashtext('sa_perf_schema'))")
+        except DBAPIError as error:
+            raise _told(connection, error, wait_seconds) from error
+        _run(connection, f"SET LOCAL lock_timeout = '{before}'")
+        yield
+
+
+@contextmanager
+def _named_lock(connection: Connection, wait_seconds: float) -> Iterator[None]:
+    """MySQL and MariaDB: it goes with the session, so it is given back after the commit.
 
     It is one for all databases of the server, so its name has the database in it.
     """
-    if connection.dialect.name not in ("mysql", "mariadb"):
-        yield
-        return
     own = not connection.in_transaction()
     name = "concat('sa_perf_schema_', md5(database()))"
-    if not _run(connection, f"SELECT GET_LOCK({name}, {_WAIT_SECONDS})"):
-        raise MigrationError("another process is changing sa_perf's tables; try again later")
+    taken = _run(connection, f"SELECT GET_LOCK({name}, {wait_seconds})")
     if own:
         connection.rollback()
+    if not taken:
+        raise _busy(wait_seconds)
     try:
-        yield
+        with _transaction(connection):
+            yield
     finally:
         _run(connection, f"SELECT RELEASE_LOCK({name})")
         if own:
             connection.rollback()
+
+
+def _transaction(
+    connection: Connection, wait_seconds: float = 0.0
+) -> AbstractContextManager[object]:
+    """The connection's own, or one of ours."""
+    return nullcontext() if connection.in_transaction() else connection.begin()
+
+
+def _told(connection: Connection, error: DBAPIError, wait_seconds: float) -> Exception:
+    """What is to be raised where the lock was not to be had."""
+    transient = purging_for(connection.dialect).is_transient(error)
+    return _busy(wait_seconds) if transient else error
+
+
+def _busy(wait_seconds: float) -> MigrationError:
+    return MigrationError(
+        f"another process has been changing the database for {wait_seconds:g} s, so sa_perf's "
+        "tables were left as they are; try again later"
+    )
 
 
 def _run(connection: Connection, statement: str) -> object:
