@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from sa_perf.dialects.space import space_for
 from sa_perf.errors import SpaceRefused, UnsupportedDatabase
-from sa_perf.retention.space import estimate, reclaim
+from sa_perf.retention.space import analyze, estimate, reclaim
 
 metadata = MetaData()
 first, middle, last = (
@@ -283,3 +283,14 @@ def test_what_the_application_had_set_is_put_back(request, fixture, setting, own
     reclaim(engine, [first], snapshot_seconds=3_600)
     with engine.connect() as connection:
         assert str(connection.exec_driver_sql(question).scalar()) == own
+
+
+# SQLite
+
+
+def test_a_table_whose_name_is_a_word_of_sql_is_analyzed(sqlite_database) -> None:
+    engine = sqlite_database.engine()
+    settled(
+        engine, 'CREATE TABLE "order" (id INTEGER PRIMARY KEY)', 'INSERT INTO "order" VALUES (1)'
+    )
+    assert [one.table for one in analyze(engine)] == ["order"]

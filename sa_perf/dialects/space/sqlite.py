@@ -147,6 +147,10 @@ class SQLiteSpace(Space):
                 found.append(Staleness(table=name, reason=reason, known_rows=before, rows=rows))
         return found
 
+    def analyze_sql(self, table: str) -> str:
+        """ANALYZE, with the table's name quoted where it has to be."""
+        return super().analyze_sql(self._dialect.identifier_preparer.quote(table))
+
     def _step_by_step(
         self, connection: Connection, statement: str, sleep: Callable[[float], None]
     ) -> None:
