@@ -1,4 +1,4 @@
-"""How many rows a policy is about to go over and take: by statistics, else counted."""
+"""How many rows a policy goes over and takes: by statistics, or counted."""
 
 from __future__ import annotations
 
