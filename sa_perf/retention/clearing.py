@@ -84,7 +84,7 @@ class Clearing:
         return len(keys) == rows and done.rows > 0
 
     def _change(self, child: Child, matching: Condition) -> Any:  # noqa: ANN401  # two kinds
-        """The statement; what was below is asked in it, behind the locks, so that none is missed."""
+        """The statement; it looks below too, behind the locks, so that none is missed."""
         if child.how == "detach":
             return update(child.table).where(matching).values({one: None for one in child.columns})
         return delete(child.table).where(matching, *(not_(one.any()) for one in child.children))
