@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
+import pickle
 import threading
+import weakref
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -56,6 +59,17 @@ LATER = datetime(2026, 6, 15, 12, tzinfo=UTC)
 def server(request: pytest.FixtureRequest) -> Any:
     """A database that has partitions."""
     return request.getfixturevalue(f"{request.param}_database")
+
+
+def test_a_table_goes_with_its_declaration_and_is_pickled_without() -> None:
+    table = event_table(must_keep=lambda rows: rows.c.kind == "kept").table
+    copy = pickle.loads(pickle.dumps(table.metadata)).tables["event"]  # noqa: S301  # our own
+    with pytest.raises(PartitionError, match="not declared"):
+        declared_partition(copy)
+    gone = weakref.ref(table)
+    del table
+    gc.collect()
+    assert gone() is None
 
 
 def event_table(*, zone: bool = True, type_: Any = None, **options: Any) -> PartitionPlan:

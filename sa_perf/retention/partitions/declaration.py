@@ -1,7 +1,8 @@
 """Which tables are partitioned by time, and how.
 
-Declarations stand in a registry of this module, not in ``Table.info``. What CREATE TABLE needs
-stands in the Table's own dialect options, which Alembic renders into migrations as it should.
+A declaration hangs on its Table and is freed with it; it is not in ``Table.info``. What CREATE
+TABLE needs stands in the Table's own dialect options, which Alembic renders into migrations as it
+should.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfoNotFoundError
 
 from sqlalchemy import Column, Date, DateTime, MetaData, Table, UniqueConstraint, event
@@ -73,6 +73,10 @@ class PartitionPlan:
     must_keep: MustKeep | None = None
     before_drop: BeforeDrop | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Nothing: functions need not be fit to be pickled, and a pickled Table is another one."""
+        return type(None), ()
+
     def wall(self, moment: datetime, kind: Partitioning) -> datetime:
         """A moment as a database's column has it, without zone: UTC where it keeps one."""
         if moment.tzinfo is None:
@@ -109,7 +113,8 @@ class PartitionPlan:
 
 #: A declaration, or the table or class that it was made for.
 Declared: TypeAlias = "PartitionPlan | Table | type[Any]"
-_declared: WeakKeyDictionary[Table, PartitionPlan] = WeakKeyDictionary()
+#: What a Table has its declaration by, so that both are freed together.
+_KEPT = "_sa_perf_partitions"
 
 
 def partition(
@@ -166,10 +171,10 @@ def partition(
         keep=timedelta(days=days) if days is not None else keep, default=default,
         timezone=timezone, must_keep=must_keep, before_drop=before_drop,
     )  # fmt: skip
-    if table not in _declared:
+    if _plan_of(table) is None:
         event.listen(table, "before_create", _check_table)
         event.listen(table, "after_create", _create_partitions)
-    _declared[table] = plan
+    vars(table)[_KEPT] = plan
     table.dialect_kwargs.update(table_options(table, column, default=default))
     return plan
 
@@ -193,7 +198,7 @@ def declared_partition(declared: Declared) -> PartitionPlan:
     if isinstance(declared, PartitionPlan):
         return declared
     table, _ = _table_of(declared)
-    found = _declared.get(table)
+    found = _plan_of(table)
     if found is None:
         raise PartitionError(f"{table.fullname!r} is not declared; call partition() for it")
     return found
@@ -219,7 +224,7 @@ def declared_partitions(source: MetaData | Table | type[Any]) -> list[PartitionP
             "partitions are looked up by MetaData, declarative base, mapped class or Table, not "
             f"{type(source).__name__}"
         )
-    found = [plan for table, plan in _declared.items() if table in tables]
+    found = [plan for plan in map(_plan_of, tables) if plan is not None]
     return sorted(found, key=lambda one: one.table.fullname)
 
 
@@ -298,6 +303,11 @@ def _keys_without(table: Table, column: Column[Any]) -> Iterator[str]:
             yield f"the unique index {index.name!r} must contain {column.key!r}"
 
 
+def _plan_of(table: Any) -> PartitionPlan | None:  # noqa: ANN401  # any FROM clause
+    found: PartitionPlan | None = vars(table).get(_KEPT)
+    return found
+
+
 def _refuse(plan: PartitionPlan, kind: Partitioning) -> None:
     faults = kind.faults()
     if faults:
@@ -306,14 +316,14 @@ def _refuse(plan: PartitionPlan, kind: Partitioning) -> None:
 
 def _check_table(table: Table, connection: Connection, **_: object) -> None:
     if can_partition(connection.dialect):
-        plan = _declared[table]
+        plan = declared_partition(table)
         _refuse(plan, plan.partitioning(connection.dialect))
 
 
 def _create_partitions(table: Table, connection: Connection, **_: object) -> None:
     if not can_partition(connection.dialect):
         return
-    plan = _declared[table]
+    plan = declared_partition(table)
     kind = plan.partitioning(connection.dialect)
     spans = plan.wanted(plan.wall(kind.purging.utc_now(connection), kind))
     for statement in kind.create_sql(plan.pieces(spans), default=plan.default):
