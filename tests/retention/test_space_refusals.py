@@ -257,8 +257,8 @@ def test_a_table_that_is_locked_all_the_while_wants_to_be_allowed_to_block(
 @pytest.mark.parametrize(
     ("fixture", "setting", "own"),
     [
-        ("postgresql_database", "lock_timeout", "7s"),
-        ("mariadb_database", "lock_wait_timeout", "77"),
+        pytest.param("postgresql_database", "lock_timeout", "7s", marks=pytest.mark.postgresql),
+        pytest.param("mariadb_database", "lock_wait_timeout", "77", marks=pytest.mark.mariadb),
         ("sqlite_database", "busy_timeout", "7777"),
     ],
 )
