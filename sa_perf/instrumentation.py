@@ -22,6 +22,7 @@ from sqlalchemy.engine import CreateEnginePlugin, Engine
 from sa_perf import housekeeping
 from sa_perf.errors import InvalidSettings, NotInstalled
 from sa_perf.queries.faults import Faults
+from sa_perf.queries.repeats import Repeats
 from sa_perf.queries.scopes import ScopeRun, on_scope_end
 from sa_perf.queries.slow_log import SlowLog
 from sa_perf.queries.statistics import Statistics
@@ -148,7 +149,8 @@ class Instrumentation:
         self.settings = settings
         self.everywhere = False
         self.faults = Faults()
-        self.statistics = Statistics(settings.max_fingerprints)
+        repeats = Repeats(settings.n_plus_one_threshold, settings.n_plus_one_ignored)
+        self.statistics = Statistics(settings.max_fingerprints, repeats=repeats)
         self.slow_log = SlowLog(settings.slow_log_size, log=settings.log_slow)
         self._started_at = _utc_now()
         self._posts: WeakValueDictionary[int, Post] = WeakValueDictionary()
@@ -178,12 +180,15 @@ class Instrumentation:
 
         Raw texts that nobody has read yet are given half a second.
         """
+        from sa_perf.queries.repeat_findings import finding_of
         from sa_perf.retention.statistics import policy_stats
         from sa_perf.snapshot import Health, Snapshot
 
         self.fold()
         self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
         plans = self._plans()
+        repeats = self.statistics.repeat_stats()
+        findings = [finding for one in plans for finding in one.findings]
         return Snapshot(
             taken_at=_utc_now(),
             started_at=self._started_at,
@@ -197,7 +202,8 @@ class Instrumentation:
             transactions=self.statistics.transaction_stats(),
             slow=self.slow_log.executions(self.statistics),
             plans=plans,
-            findings=_ranked([finding for one in plans for finding in one.findings]),
+            repeats=repeats,
+            findings=_ranked([*map(finding_of, repeats), *findings]),
             retention=policy_stats(),
             health=Health(
                 faults=self.faults.count,

@@ -78,6 +78,7 @@ class Post:
                 slow_seconds=settings.slow_seconds,
                 parameters=settings.parameters,
                 max_statement_length=settings.max_statement_length,
+                n_plus_one=settings.n_plus_one,
             ),
             faults=faults,
             offer=self.sampler.offer if settings.explain else None,
@@ -121,6 +122,7 @@ class Post:
                 return
             del dialect._sa_perf  # type: ignore[attr-defined]  # ours
             self.door.close()
+        self.recorder.watch.close()
         self.sampler.close()
 
     def after_fork(self) -> None:

@@ -80,6 +80,10 @@ class Settings:
         explain_timeout_seconds: after which an EXPLAIN is cancelled.
         explain_queue_size: slow statements waiting for it at most.
         big_table_rows: tables below this size give no findings.
+        n_plus_one: look for statements that are issued one by one.
+        n_plus_one_threshold: executions in one scope's run, or transaction, from which on it is.
+        n_plus_one_ignore: patterns of what is none, with commas between them: ``User.orders``,
+            ``app/views.py:12``, ``app/legacy/*``, names of scopes.
         snapshot_path: file to which snapshots are written; ``{pid}`` becomes the process id.
         snapshot_seconds: how often; it is written at exit too.
         service: name of the application in snapshots.
@@ -103,6 +107,9 @@ class Settings:
     explain_timeout_seconds: float = field(default=2.0, metadata=_number(0.01, 600, "seconds"))
     explain_queue_size: int = field(default=64, metadata=_count(1, 10_000))
     big_table_rows: int = field(default=10_000, metadata=_count(0, 1_000_000_000))
+    n_plus_one: bool = field(default=True, metadata=_switch())
+    n_plus_one_threshold: int = field(default=5, metadata=_count(2, 10_000))
+    n_plus_one_ignore: str | None = field(default=None, metadata=_text())
     snapshot_path: str | None = field(default=None, metadata=_text())
     snapshot_seconds: float = field(default=30.0, metadata=_number(0.1, 86_400, "seconds"))
     service: str | None = field(default=None, metadata=_text())
@@ -110,6 +117,13 @@ class Settings:
     cursor_max_age_seconds: float | None = field(
         default=None, metadata=_number(1, 315_360_000, "seconds")
     )
+
+    @property
+    def n_plus_one_ignored(self) -> tuple[str, ...]:
+        """The patterns of ``n_plus_one_ignore``, one by one."""
+        return tuple(
+            one.strip() for one in (self.n_plus_one_ignore or "").split(",") if one.strip()
+        )
 
     @classmethod
     def load(

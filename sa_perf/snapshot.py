@@ -23,6 +23,7 @@ from sa_perf.finding import Finding
 from sa_perf.json_values import JSONValue, decoded, encoded
 from sa_perf.plans.sampler import ExplainedStatement, SamplerHealth
 from sa_perf.queries.aggregate import QueryStats
+from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats
@@ -95,6 +96,7 @@ class Snapshot:
         transactions: all databases together.
         slow: last slow executions, newest first.
         plans: explained statements, newest first.
+        repeats: what is issued one by one, most wasted time first.
         findings: worst first.
         retention: retention policies that this process has run, by name.
         health: of sa_perf itself.
@@ -112,6 +114,7 @@ class Snapshot:
     transactions: TransactionStats = field(default_factory=TransactionStats)
     slow: tuple[SlowExecution, ...] = ()
     plans: tuple[ExplainedStatement, ...] = ()
+    repeats: tuple[RepeatStats, ...] = ()
     findings: tuple[Finding, ...] = ()
     retention: tuple[PolicyStats, ...] = ()
     health: Health = field(default_factory=Health)

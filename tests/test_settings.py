@@ -41,6 +41,9 @@ def test_nothing_given_means_the_defaults() -> None:
         ("explain_timeout_seconds", "5", 5.0),
         ("explain_queue_size", "1", 1),
         ("big_table_rows", "0", 0),
+        ("n_plus_one", "off", False),
+        ("n_plus_one_threshold", "10", 10),
+        ("n_plus_one_ignore", "User.orders, app/*", "User.orders, app/*"),
         ("snapshot_path", "/tmp/{pid}.json", "/tmp/{pid}.json"),  # noqa: S108
         ("snapshot_seconds", "0.1", 0.1),
         ("service", "shop", "shop"),

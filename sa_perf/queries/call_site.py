@@ -11,9 +11,10 @@ import functools
 import os
 import sys
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
+from typing import NamedTuple
 
-__all__ = ["CallSite", "call_site"]
+__all__ = ["CallSite", "Line", "application_line", "call_site"]
 
 _LIBRARIES = frozenset(
     {
@@ -46,19 +47,33 @@ class CallSite:
         return f"{self.file}:{self.line} in {self.function}"
 
 
-def call_site() -> CallSite | None:
+class Line(NamedTuple):
+    """A line of code, cheap to find and to compare; `CallSite` is the same for people."""
+
+    code: CodeType
+    number: int
+
+    def call_site(self) -> CallSite:
+        """Where it stands."""
+        name = getattr(self.code, "co_qualname", self.code.co_name)
+        return CallSite(file=_path_of(self.code.co_filename), line=self.number, function=name)
+
+
+def application_line() -> Line | None:
     """The application line that is running now; None where no frame is the application's.
 
-    Walks the stack: 0.1 us a frame. Called for slow statements only.
+    Walks the stack: 0.1 us a frame.
     """
     frame = _nearest(sys._getframe(1))
     if frame is None and "greenlet" in sys.modules:
         frame = _outside_greenlet()
-    if frame is None:
-        return None
-    code = frame.f_code
-    name = getattr(code, "co_qualname", code.co_name)
-    return CallSite(file=_path_of(code.co_filename), line=frame.f_lineno, function=name)
+    return None if frame is None else Line(frame.f_code, frame.f_lineno)
+
+
+def call_site() -> CallSite | None:
+    """The same for people. Called for slow statements only."""
+    line = application_line()
+    return None if line is None else line.call_site()
 
 
 def _nearest(frame: FrameType | None) -> FrameType | None:

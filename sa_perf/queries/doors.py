@@ -132,9 +132,7 @@ class DialectEvents:
             shape = None
         started = _clock()
         try:
-            if len(self._executes) == 1 or not self._handled_by_others(
-                "do_execute", cursor, statement, parameters, context
-            ):
+            if len(self._executes) == 1 or not self._done(cursor, statement, parameters, context):
                 context.dialect.do_execute(cursor, statement, parameters, context)
         except BaseException:
             context._sa_perf_started = started
@@ -152,7 +150,8 @@ class DialectEvents:
             ):
                 fetch = Fetch()
                 fetch.shape, fetch.execute_ns, fetch.ended_ns = shape, ended - started, ended
-                fetch.run, fetch.rows, fetch.counted = current_scope(), -1, PENDING
+                fetch.run, fetch.rows, fetch.counted = (run := current_scope()), -1, PENDING
+                fetch.tally = None if run is None else recorder.watch.tally_of(shape, context, run)
                 recorder.append(fetch)
                 context.cursor_fetch_strategy = fetch
                 if fetch.execute_ns >= recorder.slow_ns or len(recorder.pending) >= BATCH:
@@ -190,6 +189,9 @@ class DialectEvents:
             context._sa_perf_started = started
             raise
         return _clock() - started
+
+    def _done(self, *arguments: object) -> bool:
+        return self._handled_by_others("do_execute", *arguments)
 
     def _handled_by_others(self, name: str, *arguments: object) -> bool:
         """Call the listeners that came after ours, as the dispatch would have."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     from sa_perf.queries.aggregate import Aggregate
     from sa_perf.queries.scopes import ScopeRun
+    from sa_perf.queries.tally import Tally
 
 __all__ = [
     "COUNTED", "OPEN", "PENDING", "Context", "Counted", "CountsFetches", "Execution",
@@ -75,11 +76,12 @@ class Execution:
         rows: fetched or changed; -1 while the result is open.
         counted: `PENDING`, `OPEN` or `COUNTED`.
         slow: its entry in the slow log, only set where its execute was slow.
+        tally: what it repeats, where that is looked for.
     """
 
     __slots__ = (
         "counted", "ended_ns", "execute_ns", "fetch_ns", "fetched_ns", "rows", "run", "shape",
-        "slow",
+        "slow", "tally",
     )  # fmt: skip
 
     shape: Counted
@@ -91,3 +93,4 @@ class Execution:
     rows: int
     counted: int
     slow: LoggedExecution
+    tally: Tally | None

@@ -20,6 +20,7 @@ from sa_perf.queries.call_site import call_site
 from sa_perf.queries.execution import PENDING, Execution
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.fetch import BufferedFetch, Fetch
+from sa_perf.queries.n_plus_one import Watch
 from sa_perf.queries.parameters import ParameterMode, described
 from sa_perf.queries.scopes import current_scope
 from sa_perf.queries.shape import Shape, Shapes
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sa_perf.queries.fingerprint import Fingerprinter
     from sa_perf.queries.slow_log import SlowLog
     from sa_perf.queries.statistics import Statistics
+    from sa_perf.queries.tally import Tally
 
 __all__ = ["BATCH", "DEFAULT_FETCH", "IGNORE", "Offer", "Recorder", "RecorderOptions"]
 
@@ -71,6 +73,7 @@ class RecorderOptions:
     slow_seconds: float
     parameters: ParameterMode
     max_statement_length: int
+    n_plus_one: bool = False
 
 
 class Recorder:
@@ -101,7 +104,9 @@ class Recorder:
         self.faults = faults
         self.offer = offer
         self.connection_errors = 0
-        self._shapes = Shapes(database, fingerprinter, statistics, options.max_statement_length)
+        self.watch = Watch(enabled=options.n_plus_one)
+        longest, loads = options.max_statement_length, self.watch.loads
+        self._shapes = Shapes(database, fingerprinter, statistics, longest, loads=loads)
         self._statistics = statistics
         self._slow_log = slow_log
         self._options = options
@@ -166,13 +171,14 @@ class Recorder:
         returns_rows = shape.returns_rows
         if returns_rows is None:
             returns_rows = cursor.description is not None
+        tally = self.watch.tally_of(shape, context, run := current_scope())
         if not returns_rows or context.cursor_fetch_strategy is not DEFAULT_FETCH:
             # No rows, or the dialect has fetched them by itself.
-            self._whole(shape, context, cursor.rowcount, duration_ns)
+            self._whole(shape, context, cursor.rowcount, duration_ns, tally=tally)
             return False
         fetch = Fetch()
         fetch.shape, fetch.execute_ns, fetch.ended_ns = shape, duration_ns, _clock()
-        fetch.run, fetch.rows, fetch.counted = current_scope(), -1, PENDING
+        fetch.run, fetch.rows, fetch.counted, fetch.tally = run, -1, PENDING, tally
         self.append(fetch)
         # Last: what fails above must not leave the application a strategy that is half made.
         context.cursor_fetch_strategy = fetch
@@ -294,12 +300,15 @@ class Recorder:
         context: Context,
         rows: int,
         duration_ns: int,
+        *,
+        tally: Tally | None = None,
     ) -> None:
         """Count an execution that is complete: it returns no rows."""
         done = Execution()
         done.shape, done.execute_ns, done.counted = shape, duration_ns, PENDING
         done.ended_ns = done.fetched_ns = _clock()
         done.run, done.fetch_ns, done.rows = current_scope(), 0, max(rows, 0)
+        done.tally = tally
         self.append(done)
         if duration_ns >= self.slow_ns:
             self.slow(shape, context, duration_ns, rows=rows)

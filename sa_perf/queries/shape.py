@@ -6,7 +6,7 @@ look-up here. Raw texts have no compiled statement; a bounded dictionary serves 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExecutionContext
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sa_perf.queries.aggregate import Aggregate
     from sa_perf.queries.execution import Context, CountsFetches
     from sa_perf.queries.fingerprint import Fingerprinter
+    from sa_perf.queries.orm_loads import Loaded, Loads
     from sa_perf.queries.statistics import Statistics
 
 __all__ = ["Parameters", "Shape", "Shapes"]
@@ -26,10 +27,20 @@ _MAX_RAW_LENGTH = 2_000
 _WRITES = ("insert", "update", "delete")
 
 
+class _Load(Protocol):
+    """What the ORM says of its own statements, see `sa_perf.queries.orm_loads`."""
+
+    def read(self, context: Context) -> Loaded | None:
+        """What an execution loads; None where it is not one of many by nature."""
+
+
 class Shape:
     """One compiled statement or raw text, as one recorder sees it."""
 
-    __slots__ = ("aggregate", "asks", "fetches", "many", "recorder", "returns_rows", "slow_ns")
+    __slots__ = (
+        "aggregate", "asks", "fetches", "inserts", "load", "many", "reads", "recorder",
+        "returns_rows", "slow_ns", "watched", "writes",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,6 +50,8 @@ class Shape:
         returns_rows: bool | None,
         many: bool = False,
         defaults: bool = False,
+        verb: str = "",
+        load: _Load | None = None,
     ) -> None:
         """Hold what is known.
 
@@ -48,6 +61,8 @@ class Shape:
             returns_rows: None where only the cursor knows, after the execution.
             many: may be sent in batches of multi-row INSERTs.
             defaults: SQLAlchemy may run statements for column defaults on its context.
+            verb: ``select``, ``insert``, ``update`` or ``delete``; empty for all others.
+            load: says what it loads for the ORM; None where it is no load of the ORM's.
         """
         self.recorder = recorder
         self.slow_ns = recorder.slow_ns
@@ -56,8 +71,15 @@ class Shape:
         self.returns_rows = returns_rows
         #: May be sent in batches of multi-row INSERTs.
         self.many = many
+        self.load = load
+        self.inserts = verb == "insert"
+        self.writes = verb in _WRITES
+        #: Reads tables, so it gives the same rows for the same parameters until one is written.
+        self.reads = verb == "select" and load is None
+        #: Each execution is looked at for repetition.
+        self.watched = load is not None or self.inserts
         #: The ordinary case: each execution gives rows, which are fetched next.
-        self.fetches = returns_rows is True and not many and not defaults
+        self.fetches = returns_rows is True and not many and not defaults and not self.watched
         #: The cursor tells after each execution whether it gives rows: raw texts.
         self.asks = returns_rows is None and not many and not defaults
 
@@ -70,6 +92,7 @@ class Shapes:
         fingerprinter: for the texts of this database.
         statistics: where the aggregates are.
         max_length: characters kept of a shape's text.
+        loads: says what the ORM loads; None: repetition is not looked for.
     """
 
     def __init__(
@@ -78,11 +101,14 @@ class Shapes:
         fingerprinter: Fingerprinter,
         statistics: Statistics,
         max_length: int,
+        *,
+        loads: Loads | None = None,
     ) -> None:
         self._database = database
         self._fingerprinter = fingerprinter
         self._statistics = statistics
         self._max_length = max_length
+        self._loads = loads
         self._raw: dict[str, Shape] = {}
 
     def known(self, context: Context) -> Shape | None:
@@ -108,6 +134,8 @@ class Shapes:
             returns_rows=returns_rows,
             many=bool(getattr(compiled, "_insertmanyvalues", None)),
             defaults=writes and bool(compiled.insert_prefetch or compiled.update_prefetch),
+            verb=self._verb(compiled),
+            load=None if self._loads is None else self._loads.of(compiled),
         )
         compiled._sa_perf_shape = shape
         return shape
@@ -117,12 +145,30 @@ class Shapes:
         shape = self._raw.get(text)
         if shape is None:
             aggregate = self._aggregate(text, raw=True)
-            shape = Shape(recorder, aggregate, returns_rows=None)
+            shape = Shape(recorder, aggregate, returns_rows=None, verb=self._verb_of(text))
             if len(text) <= _MAX_RAW_LENGTH:
                 if len(self._raw) >= _MAX_RAW_TEXTS:
                     self._raw = {}
                 self._raw[text] = shape
         return shape
+
+    def _verb(self, compiled: Any) -> str:  # noqa: ANN401
+        """What a statement does, as far as repetition matters."""
+        if self._loads is None:
+            return ""
+        if getattr(compiled, "isplaintext", False):
+            return self._verb_of(compiled.string)
+        found = [verb for verb in _WRITES if getattr(compiled, f"is{verb}", False)]
+        return found[0] if found else self._verb_of(compiled.string)
+
+    def _verb_of(self, text: str) -> str:
+        """The same of a text; a SELECT that reads no table, or to change it, is none."""
+        watching = self._loads is not None and text.strip()
+        first = text.split(None, 1)[0].lower() if watching else ""
+        if first != "select":
+            return first if first in _WRITES else ""
+        upper = text.upper()
+        return "" if "FROM" not in upper or "FOR UPDATE" in upper else "select"
 
     def _aggregate(self, text: str, *, raw: bool) -> Aggregate:
         shape = self._fingerprinter.shape_of(text, raw=raw)[: self._max_length]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from sa_perf.queries.aggregate import OTHER, Aggregate, QueryStats
 from sa_perf.queries.execution import COUNTED, OPEN, Execution
 from sa_perf.queries.fingerprint import fingerprint_of
+from sa_perf.queries.repeats import Repeats, RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStatistics, ScopeStats
 from sa_perf.queries.scopes import ScopeRun
 from sa_perf.queries.transactions import Transactions, TransactionStats
@@ -34,6 +35,7 @@ class Statistics:
 
     Args:
         capacity: shapes held at most, >= 1; the rest is summed in "other".
+        repeats: where repetitions are kept.
         wall: seconds since the epoch.
         clock: nanoseconds on the clock of the records.
     """
@@ -42,6 +44,7 @@ class Statistics:
         self,
         capacity: int,
         *,
+        repeats: Repeats | None = None,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
@@ -51,6 +54,7 @@ class Statistics:
         #: Completed executions that are not in the sums yet; appending is atomic.
         self.pending: deque[Execution | ScopeRun] = deque()
         self.scopes = ScopeStatistics()
+        self.repeats = Repeats() if repeats is None else repeats
         self.transactions = Transactions()
         self._aggregates: dict[str, dict[str, Aggregate]] = {}
         self._other: dict[str, Aggregate] = {}
@@ -116,6 +120,9 @@ class Statistics:
                 aggregate.count(False, one.ended_ns, one.execute_ns, 0, 0)
             if one.run is not None:
                 self.scopes.add(aggregate, one)
+            if one.tally is not None:
+                fetch_ns = one.fetch_ns if rows >= 0 else 0
+                self.repeats.count(one.tally, one.execute_ns + fetch_ns)
         self.transactions.fold()
 
     def _count_fetch(self, aggregate: Aggregate, one: Execution) -> None:
@@ -129,6 +136,8 @@ class Statistics:
         aggregate.count_fetch(one.fetched_ns, one.execute_ns, one.fetch_ns, one.rows)
         if one.run is not None:
             self.scopes.add_fetch(one)
+        if one.tally is not None:
+            self.repeats.add_fetch(one.tally, one.fetch_ns)
 
     def count_error(self, aggregate: Aggregate, error: str) -> None:
         """Count an exception by its class name. Takes the lock."""
@@ -205,6 +214,12 @@ class Statistics:
         with self.lock:
             return self.scopes.stats(self.fingerprint)
 
+    def repeat_stats(self) -> tuple[RepeatStats, ...]:
+        """What is issued one by one, most wasted time first. Takes the lock."""
+        with self.lock:
+            found = list(self.repeats.frozen(self.fingerprint))
+        return tuple(sorted(found, key=lambda one: one.wasted_seconds, reverse=True))
+
     def transaction_stats(self) -> TransactionStats:
         """A frozen reading of the transactions. Takes the lock."""
         with self.lock:
@@ -232,6 +247,7 @@ class Statistics:
                 aggregate.reset()
             self.pending.clear()
             self.scopes.clear()
+            self.repeats.clear()
             self.transactions.clear()
             self.evicted = 0
 

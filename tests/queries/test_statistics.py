@@ -30,6 +30,7 @@ class Nobody:
 
 def opened(aggregate: Aggregate, ended: int, execute: int) -> Execution:
     one = Execution()
+    one.tally = None
     one.shape = Shape(Nobody(), aggregate, returns_rows=True)
     one.run, one.counted, one.rows = None, PENDING, -1
     one.ended_ns, one.execute_ns = ended, execute

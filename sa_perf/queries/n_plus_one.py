@@ -1,0 +1,182 @@
+"""Statements issued one by one within one scope, though one would do.
+
+A unit is a run of a scope (the outermost) or, outside of any, the connection of a transaction.
+`Watch` has a `Tally` for each thing that a unit does again and again from one line; executions
+carry theirs into the statistics, where `Repeats` keeps those past the threshold.
+
+Not every repetition is a fault: ``session.get``, the chunks of an eager load and the pages of a
+batch are none, since the ORM does not say that they are for one parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from sa_perf.queries.call_site import Line, application_line
+from sa_perf.queries.flushes import Flushes
+from sa_perf.queries.orm_loads import Loads
+from sa_perf.queries.scopes import ScopeRun, current_scope
+from sa_perf.queries.tally import RepeatKind, Tally, Unit
+
+if TYPE_CHECKING:
+    from sa_perf.queries.execution import Context
+    from sa_perf.queries.orm_loads import Loaded
+    from sa_perf.queries.shape import Parameters, Shape
+
+__all__ = ["Watch", "allow_repeats"]
+
+_MAX_PARENTS = 10_000
+_allowed: ContextVar[bool] = ContextVar("sa_perf_repeats_allowed", default=False)
+
+
+@contextmanager
+def allow_repeats() -> Iterator[None]:
+    """Let statements be issued one by one in this block: they are counted, but are no finding.
+
+    Example:
+        >>> with allow_repeats():
+        ...     pass
+    """
+    token = _allowed.set(True)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+class Watch:
+    """Finds the tally of an execution. Everything is called by the thread that executes.
+
+    Args:
+        enabled: whether repetition is looked for.
+    """
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self.loads = Loads() if enabled else None
+        self._flushes = Flushes()
+
+    def close(self) -> None:
+        """Take away what listens to sessions."""
+        self._flushes.close()
+        if self.loads is not None:
+            self.loads.close()
+
+    def tally_of(self, shape: Shape, context: Context, run: ScopeRun | None) -> Tally | None:
+        """What an execution repeats, if it may be a repetition."""
+        if shape.load is not None:
+            return self._of_load(shape, context)
+        if run is not None and shape.writes:
+            _unit_of(run).writes += 1
+        if shape.inserts:
+            return self._of_insert(shape, context)
+        if run is None or not shape.reads:
+            return None
+        return self._of_select(run, shape, context.parameters[0] if context.parameters else None)
+
+    def _of_load(self, shape: Shape, context: Context) -> Tally | None:
+        """The tally of a statement that the ORM issues for one parent. About 3 us."""
+        if shape.load is None or _allowed.get():
+            return None
+        loaded = shape.load.read(context)
+        if loaded is None:
+            return None
+        what = loaded.relationship or loaded.keys or loaded.parent.mapper
+        tally = _tally(loaded.kind, what, shape, context, loaded)
+        parent = loaded.parent
+        if tally is not None and parent is not None and len(tally.parents) < _MAX_PARENTS:
+            tally.parents.add(id(parent) if parent.key is None else hash(parent.key))
+        return tally
+
+    def _of_insert(self, shape: Shape, context: Context) -> Tally | None:
+        """The tally of an INSERT of one row; None for a further one of the same flush."""
+        if _allowed.get():
+            return None
+        run = current_scope()
+        unit = _unit_of_transaction(context) if run is None else _unit_of(run)
+        tally = _in_unit(unit, ("single_insert", shape.aggregate), "single_insert", shape, run)
+        if tally is None:
+            return None
+        flush = self._flushes.number(context)
+        if flush is not None and flush == tally.flush:
+            return None
+        tally.flush = flush
+        return tally
+
+    def _of_select(self, run: ScopeRun, shape: Shape, parameters: Parameters) -> Tally | None:
+        """The tally of a SELECT with these parameters in a scope. About 0.5 us."""
+        unit = _unit_of(run)
+        try:
+            key = (shape.aggregate, unit.writes, hash(_comparable(parameters)))
+        except TypeError:
+            return None  # a value that cannot be hashed
+        return None if _allowed.get() else _in_unit(unit, key, "same_select", shape, run)
+
+
+def _in_unit(
+    unit: Unit,
+    key: Any,  # noqa: ANN401  # whatever can be hashed
+    kind: RepeatKind,
+    shape: Shape,
+    run: ScopeRun | None,
+) -> Tally | None:
+    """A tally whose line is looked for the second time: most statements are issued once."""
+    tally = unit.tallies.get(key)
+    if tally is None:
+        if unit.full():
+            return None
+        tally = unit.tallies[key] = Tally(kind, shape.aggregate, unit, scopes=_names(run))
+    tally.seen += 1
+    if tally.seen == 2:
+        tally.line = application_line()
+    return tally
+
+
+def _tally(
+    kind: RepeatKind,
+    what: Any,  # noqa: ANN401
+    shape: Shape,
+    context: Context,
+    loaded: Loaded | None = None,
+) -> Tally | None:
+    run = current_scope()
+    unit = _unit_of_transaction(context) if run is None else _unit_of(run)
+    line: Line | None = application_line()
+    key = (kind, what, line)
+    tally = unit.tallies.get(key)
+    if tally is None:
+        if unit.full():
+            return None
+        tally = unit.tallies[key] = Tally(
+            kind, shape.aggregate, unit, scopes=_names(run), loaded=loaded, line=line
+        )
+    tally.seen += 1
+    return tally
+
+
+def _names(run: ScopeRun | None) -> tuple[str, ...]:
+    return () if run is None else tuple(one.name for one in run.enclosing() if not one.ended_ns)
+
+
+def _comparable(parameters: Parameters) -> Any:  # noqa: ANN401
+    return tuple(parameters.items()) if isinstance(parameters, dict) else tuple(parameters or ())
+
+
+def _unit_of_transaction(context: Context) -> Unit:
+    connection = context.root_connection
+    unit: Unit | None = getattr(connection, "_sa_perf_unit", None)
+    if unit is None:
+        unit = connection._sa_perf_unit = Unit()
+    return unit
+
+
+def _unit_of(run: ScopeRun) -> Unit:
+    """Of the outermost run that has not ended; each inside keeps it."""
+    unit: Unit | None = run.unit  # type: ignore[assignment]  # nobody else sets it
+    if unit is None:
+        around = run.parent
+        unit = _unit_of(around) if around is not None and not around.ended_ns else Unit()
+        run.unit = unit
+    return unit

@@ -1,0 +1,222 @@
+"""What the ORM says of the statements that it issues by itself.
+
+A lazy load is known as one by what SQLAlchemy passes along with it, not by its text: the state of
+the parent, the path to the relationship. These are private names of SQLAlchemy; `readable` says
+whether they are what is read here (`tests/queries/test_orm_loads.py` holds it for each version),
+and where they are not, a listener on the public ``do_orm_execute`` says it of lazy loads.
+
+``sqlalchemy.orm`` is imported by no import of this module: where a statement is the ORM's, it is
+loaded already.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from sqlalchemy import Table, event
+from sqlalchemy.sql import visitors
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import ORMExecuteState
+
+__all__ = ["Load", "LoadKind", "Loaded", "Loads", "readable"]
+
+LoadKind: TypeAlias = Literal["lazy_load", "deferred_columns", "expired_reload", "own_query"]
+
+_OPTIONS = "_sa_orm_load_options"
+#: Execution option by which `_announce` says what a statement loads.
+_ANNOUNCED = "sa_perf_orm_load"
+
+
+class Loaded(NamedTuple):
+    """What one execution loads.
+
+    Attributes:
+        kind: ``own_query``: the application asked for a relationship's rows by itself, through a
+            dynamic or write-only collection.
+        parent: the ORM's state of the object that it is loaded for; None where that is not known.
+        relationship: a ``RelationshipProperty``; None for columns.
+        keys: names of the columns' attributes, sorted; None: all of them, or a relationship.
+    """
+
+    kind: LoadKind
+    parent: Any
+    relationship: Any = None
+    keys: tuple[str, ...] | None = None
+
+
+class Load:
+    """What one compiled statement of the ORM loads: a relationship, or columns of one object."""
+
+    __slots__ = ("_keys", "_own", "_relationship", "_subclass")
+
+    def __init__(
+        self,
+        relationship: Any = None,  # noqa: ANN401  # a RelationshipProperty
+        keys: tuple[str, ...] | None = None,
+        *,
+        own: bool = False,
+        subclass: bool = False,
+    ) -> None:
+        """Hold what is known of all executions.
+
+        Args:
+            relationship: None for columns.
+            keys: of columns; None: all.
+            own: the application's own query of a relationship.
+            subclass: reads the tables of a subclass, for objects that were loaded as their base.
+        """
+        self._relationship = relationship
+        self._keys = keys
+        self._own = Loaded("own_query", None, relationship) if own else None
+        self._subclass = subclass
+
+    def read(self, context: Any) -> Loaded | None:  # noqa: ANN401
+        """What this execution loads; None where it is not one of many by nature."""
+        if self._own is not None:
+            return self._own
+        options = context.execution_options.get(_OPTIONS)
+        if options is None:
+            return None
+        if self._relationship is not None:
+            parent = options._lazy_loaded_from
+            return None if parent is None else Loaded("lazy_load", parent, self._relationship)
+        state = options._refresh_state
+        if state is None or options._is_user_refresh:
+            return None
+        return self._columns(state)
+
+    def _columns(self, state: Any) -> Loaded | None:  # noqa: ANN401  # an InstanceState
+        if self._subclass:
+            return None
+        if state.expired:
+            return Loaded("expired_reload", state)
+        keys = self._keys
+        # What an object lacks since a query for its base left it out counts as expired, too.
+        if keys is None or not state.expired_attributes.isdisjoint(keys):
+            return None
+        return Loaded("deferred_columns", state, keys=keys)
+
+
+class Loads:
+    """Says of compiled statements what they load, by private names or by announcements."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._announcing: bool | None = None
+
+    def of(self, compiled: Any) -> Load | _AnnouncedLoad | None:  # noqa: ANN401
+        """What a compiled statement loads for the ORM; None for any other."""
+        state: Any = getattr(compiled, "compile_state", None)
+        if state is None or not getattr(state, "is_orm_statement", hasattr(state, "current_path")):
+            return None
+        if self._announcing is None:
+            self._choose()
+        return _announced if self._announcing else _load_of(compiled, state)
+
+    def close(self) -> None:
+        """Take away the listener on sessions, if there is one."""
+        with self._lock:
+            if self._announcing:
+                from sqlalchemy.orm import Session
+
+                event.remove(Session, "do_orm_execute", _announce)
+            self._announcing = None
+
+    def _choose(self) -> None:
+        with self._lock:
+            if self._announcing is None:
+                self._announcing = not readable()
+                if self._announcing:
+                    from sqlalchemy.orm import Session
+
+                    event.listen(Session, "do_orm_execute", _announce)
+
+
+def readable() -> bool:
+    """Whether this version of SQLAlchemy has the private names that are read here."""
+    from sqlalchemy.orm import context
+    from sqlalchemy.orm.relationships import RelationshipProperty
+
+    executing = context.QueryContext.default_load_options
+    compiling = getattr(context, "_ORMCompileState", getattr(context, "ORMCompileState", None))
+    compiled = getattr(compiling, "default_compile_options", None)
+    return (
+        all(hasattr(executing, name) for name in _EXECUTING)
+        and all(hasattr(compiled, name) for name in _COMPILING)
+        and hasattr(RelationshipProperty, "_get_attr_w_warn_on_none")
+    )
+
+
+_EXECUTING = ("_lazy_loaded_from", "_refresh_state", "_is_user_refresh")
+_COMPILING = ("_for_refresh_state", "_only_load_props", "_current_path")
+
+
+def _load_of(compiled: Any, state: Any) -> Load | None:  # noqa: ANN401
+    options = getattr(state, "compile_options", None)
+    if options is None:
+        return None
+    path = state.current_path.path
+    if path:
+        return Load(path[-1]) if hasattr(path[-1], "direction") else None
+    if options._for_refresh_state:
+        keys = options._only_load_props
+        return Load(
+            keys=None if keys is None else tuple(sorted(keys)),
+            subclass="FromStatement" in type(state).__name__,
+        )
+    relationship = _compared_with(compiled)
+    return None if relationship is None else Load(relationship, own=True)
+
+
+def _compared_with(compiled: Any) -> Any:  # noqa: ANN401
+    """The dynamic or write-only relationship whose collection a statement reads."""
+    for bind in compiled.binds.values():
+        if getattr(bind.callable, "__qualname__", "").startswith(_COMPARISON):
+            names = bind.callable.__code__.co_freevars
+            found = {
+                name: cell.cell_contents
+                for name, cell in zip(names, bind.callable.__closure__, strict=True)
+            }
+            return _collection(found.get("mapper"), found.get("column"), compiled.statement)
+    return None
+
+
+_COMPARISON = "RelationshipProperty._get_attr_w_warn_on_none."
+
+
+def _collection(mapper: Any, column: Any, stmt: Any) -> Any:  # noqa: ANN401
+    if mapper is None or column is None:
+        return None
+    tables = {one for one in visitors.iterate(stmt) if isinstance(one, Table)}
+    for one in mapper.relationships:
+        if (
+            one.lazy in ("dynamic", "write_only")
+            and column in one.local_columns
+            and one.mapper.local_table in tables
+        ):
+            return one
+    return None
+
+
+class _AnnouncedLoad:
+    """Any statement of the ORM, of which `_announce` says what it loads."""
+
+    __slots__ = ()
+
+    def read(self, context: Any) -> Loaded | None:  # noqa: ANN401
+        """What was announced."""
+        found: Loaded | None = context.execution_options.get(_ANNOUNCED)
+        return found
+
+
+_announced = _AnnouncedLoad()
+
+
+def _announce(execution: ORMExecuteState) -> None:
+    """Say by public names alone what a lazy load loads; a listener on all sessions."""
+    parent, path = execution.lazy_loaded_from, execution.loader_strategy_path
+    if parent is not None and path is not None and hasattr(path[-1], "direction"):
+        loaded = Loaded("lazy_load", parent, path[-1])
+        execution.update_execution_options(**{_ANNOUNCED: loaded})

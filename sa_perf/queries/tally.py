@@ -1,0 +1,79 @@
+"""A repetition under way: what one unit does again from one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from sa_perf.queries.aggregate import Aggregate
+    from sa_perf.queries.call_site import Line
+    from sa_perf.queries.orm_loads import Loaded
+
+__all__ = ["RepeatKind", "Tally", "Unit"]
+
+RepeatKind: TypeAlias = Literal[
+    "lazy_load", "deferred_columns", "expired_reload", "own_query", "same_select", "single_insert"
+]
+_MAX_TALLIES = 2_000
+
+
+class Tally:
+    """What one unit does again and again from one line.
+
+    Attributes:
+        kind: of repetition.
+        aggregate: of the statement.
+        loaded: what the ORM loads by it, the first time; None where it is not the ORM's.
+        line: of the application; None where it is not known.
+        scopes: names of the scopes around the first time, innermost first.
+        unit: in which it happens.
+        seen: executions, as they begin.
+        calls: executions that are in the sums.
+        nanoseconds: that these took.
+        parents: of which something was loaded, by hash.
+        flush: number of the flush of the last execution.
+    """
+
+    __slots__ = (
+        "aggregate", "calls", "flush", "kind", "line", "loaded", "nanoseconds", "parents", "scopes",
+        "seen", "unit",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kind: RepeatKind,
+        aggregate: Aggregate,
+        unit: Unit,
+        *,
+        scopes: tuple[str, ...],
+        loaded: Loaded | None = None,
+        line: Line | None = None,
+    ) -> None:
+        self.kind = kind
+        self.aggregate = aggregate
+        self.unit = unit
+        self.loaded = loaded
+        self.line = line
+        self.scopes = scopes
+        self.seen = self.calls = self.nanoseconds = 0
+        self.parents: set[int] = set()
+        self.flush: int | None = None
+
+
+class Unit:
+    """The tallies of a scope's run or of a transaction; bounded.
+
+    Attributes:
+        tallies: by what makes them one.
+        writes: so many; what was read before one may be another thing behind it.
+    """
+
+    __slots__ = ("tallies", "writes")
+
+    def __init__(self) -> None:
+        self.tallies: dict[Any, Tally] = {}
+        self.writes = 0
+
+    def full(self) -> bool:
+        """Whether nothing new is watched any more."""
+        return len(self.tallies) >= _MAX_TALLIES
