@@ -109,7 +109,7 @@ class Loads:
     def of(self, compiled: Any) -> Load | _AnnouncedLoad | None:  # noqa: ANN401
         """What a compiled statement loads for the ORM; None for any other."""
         state: Any = getattr(compiled, "compile_state", None)
-        if state is None or not getattr(state, "is_orm_statement", hasattr(state, "current_path")):
+        if state is None or not hasattr(state, "select_statement"):
             return None
         if self._announcing is None:
             self._choose()
