@@ -180,7 +180,7 @@ class Instrumentation:
 
         Raw texts that nobody has read yet are given half a second.
         """
-        from sa_perf.queries.repeat_findings import finding_of
+        from sa_perf.queries.repeat_findings import repeat_findings
         from sa_perf.retention.statistics import policy_stats
         from sa_perf.snapshot import Health, Snapshot
 
@@ -188,6 +188,7 @@ class Instrumentation:
         self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
         plans = self._plans()
         repeats = self.statistics.repeat_stats()
+        eager_loads = self.statistics.eager_load_stats()
         findings = [finding for one in plans for finding in one.findings]
         return Snapshot(
             taken_at=_utc_now(),
@@ -203,7 +204,8 @@ class Instrumentation:
             slow=self.slow_log.executions(self.statistics),
             plans=plans,
             repeats=repeats,
-            findings=_ranked([*map(finding_of, repeats), *findings]),
+            eager_loads=eager_loads,
+            findings=_ranked([*repeat_findings(repeats, eager_loads), *findings]),
             retention=policy_stats(),
             health=Health(
                 faults=self.faults.count,

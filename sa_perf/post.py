@@ -17,7 +17,7 @@ from sa_perf.dialects import dialect_for
 from sa_perf.plans.sampler import PlanSampler, SamplerHealth
 from sa_perf.queries.doors import AsyncDialectEvents, CursorEvents, DialectEvents, taken
 from sa_perf.queries.fingerprint import Fingerprinter
-from sa_perf.queries.recorder import Recorder, RecorderOptions
+from sa_perf.queries.recorder import Recorder
 from sa_perf.queries.transactions import mark_begun
 from sa_perf.snapshot import Database
 
@@ -74,12 +74,7 @@ class Post:
             fingerprinter=Fingerprinter(dialect_for(engine)),
             statistics=statistics,
             slow_log=slow_log,
-            options=RecorderOptions(
-                slow_seconds=settings.slow_seconds,
-                parameters=settings.parameters,
-                max_statement_length=settings.max_statement_length,
-                n_plus_one=settings.n_plus_one,
-            ),
+            settings=settings,
             faults=faults,
             offer=self.sampler.offer if settings.explain else None,
         )

@@ -84,6 +84,7 @@ class Settings:
         n_plus_one_threshold: executions in one scope's run, or transaction, from which on it is.
         n_plus_one_ignore: patterns of what is none, with commas between them: ``User.orders``,
             ``app/views.py:12``, ``app/legacy/*``, names of scopes.
+        over_eager: count eager loads that nobody reads; makes reads of these attributes dearer.
         snapshot_path: file to which snapshots are written; ``{pid}`` becomes the process id.
         snapshot_seconds: how often; it is written at exit too.
         service: name of the application in snapshots.
@@ -110,6 +111,7 @@ class Settings:
     n_plus_one: bool = field(default=True, metadata=_switch())
     n_plus_one_threshold: int = field(default=5, metadata=_count(2, 10_000))
     n_plus_one_ignore: str | None = field(default=None, metadata=_text())
+    over_eager: bool = field(default=False, metadata=_switch())
     snapshot_path: str | None = field(default=None, metadata=_text())
     snapshot_seconds: float = field(default=30.0, metadata=_number(0.1, 86_400, "seconds"))
     service: str | None = field(default=None, metadata=_text())

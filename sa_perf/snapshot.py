@@ -23,6 +23,7 @@ from sa_perf.finding import Finding
 from sa_perf.json_values import JSONValue, decoded, encoded
 from sa_perf.plans.sampler import ExplainedStatement, SamplerHealth
 from sa_perf.queries.aggregate import QueryStats
+from sa_perf.queries.over_eager import EagerLoadStats
 from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
@@ -97,6 +98,8 @@ class Snapshot:
         slow: last slow executions, newest first.
         plans: explained statements, newest first.
         repeats: what is issued one by one, most wasted time first.
+        eager_loads: what was loaded eagerly in scopes, where that is counted, most loads in vain
+            first.
         findings: worst first.
         retention: retention policies that this process has run, by name.
         health: of sa_perf itself.
@@ -115,6 +118,7 @@ class Snapshot:
     slow: tuple[SlowExecution, ...] = ()
     plans: tuple[ExplainedStatement, ...] = ()
     repeats: tuple[RepeatStats, ...] = ()
+    eager_loads: tuple[EagerLoadStats, ...] = ()
     findings: tuple[Finding, ...] = ()
     retention: tuple[PolicyStats, ...] = ()
     health: Health = field(default_factory=Health)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sa_perf.queries.call_site import Line, application_line
 from sa_perf.queries.flushes import Flushes
 from sa_perf.queries.orm_loads import Loads
+from sa_perf.queries.over_eager import Readers
 from sa_perf.queries.scopes import ScopeRun, current_scope
 from sa_perf.queries.tally import RepeatKind, Tally, Unit
 
@@ -52,20 +53,25 @@ class Watch:
 
     Args:
         enabled: whether repetition is looked for.
+        over_eager: whether eager loads that nobody reads are looked for, too.
     """
 
-    def __init__(self, *, enabled: bool = True) -> None:
-        self.loads = Loads() if enabled else None
+    def __init__(self, *, enabled: bool = True, over_eager: bool = False) -> None:
+        self.loads = Loads(eager=over_eager) if enabled else None
         self._flushes = Flushes()
+        self._readers = Readers()
 
     def close(self) -> None:
         """Take away what listens to sessions."""
         self._flushes.close()
+        self._readers.close()
         if self.loads is not None:
             self.loads.close()
 
     def tally_of(self, shape: Shape, context: Context, run: ScopeRun | None) -> Tally | None:
         """What an execution repeats, if it may be a repetition."""
+        if run is not None and shape.eager:
+            self._note_eager(shape, _unit_of(run))
         if shape.load is not None:
             return self._of_load(shape, context)
         if run is not None and shape.writes:
@@ -76,13 +82,26 @@ class Watch:
             return None
         return self._of_select(run, shape, context.parameters[0] if context.parameters else None)
 
+    def _note_eager(self, shape: Shape, unit: Unit) -> None:
+        for relationship in shape.eager:
+            tally = unit.eager.get(relationship)
+            if tally is None:
+                self._readers.watch(relationship)
+                tally = unit.eager[relationship] = Tally(
+                    "eager_load", shape.aggregate, unit, scopes=()
+                )
+            tally.seen += 1
+
     def _of_load(self, shape: Shape, context: Context) -> Tally | None:
         """The tally of a statement that the ORM issues for one parent. About 3 us."""
         if shape.load is None or _allowed.get():
             return None
         loaded = shape.load.read(context)
         if loaded is None:
-            return None
+            # A statement of its own for what is loaded eagerly: its time is known.
+            run = current_scope()
+            eager = {} if run is None or not shape.eager else _unit_of(run).eager
+            return eager.get(shape.eager[0]) if eager else None
         what = loaded.relationship or loaded.keys or loaded.parent.mapper
         tally = _tally(loaded.kind, what, shape, context, loaded)
         parent = loaded.parent
@@ -174,9 +193,9 @@ def _unit_of_transaction(context: Context) -> Unit:
 
 def _unit_of(run: ScopeRun) -> Unit:
     """Of the outermost run that has not ended; each inside keeps it."""
-    unit: Unit | None = run.unit  # type: ignore[assignment]  # nobody else sets it
+    unit: Unit | None = run.unit
     if unit is None:
         around = run.parent
-        unit = _unit_of(around) if around is not None and not around.ended_ns else Unit()
+        unit = _unit_of(around) if around is not None and not around.ended_ns else Unit(run)
         run.unit = unit
     return unit

@@ -100,9 +100,14 @@ class Load:
 
 
 class Loads:
-    """Says of compiled statements what they load, by private names or by announcements."""
+    """Says of compiled statements what they load, by private names or by announcements.
 
-    def __init__(self) -> None:
+    Args:
+        eager: also what they load eagerly.
+    """
+
+    def __init__(self, *, eager: bool = False) -> None:
+        self._eager = eager
         self._lock = threading.Lock()
         self._announcing: bool | None = None
 
@@ -114,6 +119,13 @@ class Loads:
         if self._announcing is None:
             self._choose()
         return _announced if self._announcing else _load_of(compiled, state)
+
+    def eager(self, compiled: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        """The relationships that a statement loads eagerly, where that is asked for."""
+        state: Any = getattr(compiled, "compile_state", None)
+        if not self._eager or self._announcing is not False or not hasattr(state, "current_path"):
+            return ()
+        return _eager_of(state)
 
     def close(self) -> None:
         """Take away the listener on sessions, if there is one."""
@@ -168,6 +180,14 @@ def _load_of(compiled: Any, state: Any) -> Load | None:  # noqa: ANN401
         )
     relationship = _compared_with(compiled)
     return None if relationship is None else Load(relationship, own=True)
+
+
+def _eager_of(state: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    path = state.current_path.path
+    if path and hasattr(path[-1], "direction"):
+        return (path[-1],)
+    joined = [key[1][-1] for key in state.attributes if key[0] == "eager_row_processor"]
+    return tuple(one for one in dict.fromkeys(joined) if hasattr(one, "direction"))
 
 
 def _compared_with(compiled: Any) -> Any:  # noqa: ANN401

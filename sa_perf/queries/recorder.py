@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH
@@ -21,7 +20,7 @@ from sa_perf.queries.execution import PENDING, Execution
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.fetch import BufferedFetch, Fetch
 from sa_perf.queries.n_plus_one import Watch
-from sa_perf.queries.parameters import ParameterMode, described
+from sa_perf.queries.parameters import described
 from sa_perf.queries.scopes import current_scope
 from sa_perf.queries.shape import Shape, Shapes
 from sa_perf.queries.slow_log import SlowEntry
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from sa_perf.queries.slow_log import SlowLog
     from sa_perf.queries.statistics import Statistics
     from sa_perf.queries.tally import Tally
+    from sa_perf.settings import Settings
 
-__all__ = ["BATCH", "DEFAULT_FETCH", "IGNORE", "Offer", "Recorder", "RecorderOptions"]
+__all__ = ["BATCH", "DEFAULT_FETCH", "IGNORE", "Offer", "Recorder"]
 
 #: Strategy of a result to which no dialect has done anything.
 DEFAULT_FETCH = _DEFAULT_FETCH
@@ -66,16 +66,6 @@ class Offer(Protocol):
         """Queue it; False where it is already explained or the queue is full."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderOptions:
-    """The settings that the recorder reads on its way; see `sa_perf.settings`."""
-
-    slow_seconds: float
-    parameters: ParameterMode
-    max_statement_length: int
-    n_plus_one: bool = False
-
-
 class Recorder:
     """Records the executions of one engine.
 
@@ -84,7 +74,7 @@ class Recorder:
         fingerprinter: shapes for its texts.
         statistics: where executions are counted.
         slow_log: where slow ones are kept.
-        options: thresholds and modes.
+        settings: thresholds and modes.
         faults: where faults of our own are counted.
         offer: takes slow statements to be explained; None explains nothing.
     """
@@ -96,7 +86,7 @@ class Recorder:
         fingerprinter: Fingerprinter,
         statistics: Statistics,
         slow_log: SlowLog,
-        options: RecorderOptions,
+        settings: Settings,
         faults: Faults,
         offer: Offer | None = None,
     ) -> None:
@@ -104,13 +94,13 @@ class Recorder:
         self.faults = faults
         self.offer = offer
         self.connection_errors = 0
-        self.watch = Watch(enabled=options.n_plus_one)
-        longest, loads = options.max_statement_length, self.watch.loads
+        self.watch = Watch(enabled=settings.n_plus_one, over_eager=settings.over_eager)
+        longest, loads = settings.max_statement_length, self.watch.loads
         self._shapes = Shapes(database, fingerprinter, statistics, longest, loads=loads)
         self._statistics = statistics
         self._slow_log = slow_log
-        self._options = options
-        self.slow_ns = int(options.slow_seconds * 1e9)
+        self._settings = settings
+        self.slow_ns = int(settings.slow_seconds * 1e9)
         self.pending = statistics.pending
         self.append = statistics.pending.append
 
@@ -367,7 +357,7 @@ class Recorder:
             rows=rows,
             call_site=call_site(),
             scope=tuple(one.name for one in run.enclosing()) if run is not None else (),
-            parameters=described(getattr(context, "parameters", None), self._options.parameters),
+            parameters=described(getattr(context, "parameters", None), self._settings.parameters),
         )
         if collected:
             self._slow_log.keep(entry)

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 from sa_perf.finding import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from sa_perf.finding import Severity
+    from sa_perf.queries.over_eager import EagerLoadStats
     from sa_perf.queries.repeats import RepeatStats
 
-__all__ = ["finding_of"]
+__all__ = ["repeat_findings"]
 
 #: Statements of one occurrence from which on it is critical.
 _CRITICAL_CALLS = 100
+#: Share of scope runs without a read from which on an eager load is a finding.
+_MOST_UNUSED = 0.9
 #: Kind of the finding, and what happens; "{n}" and "{name}" are filled in.
 _WORDS = {
     "lazy_load": ("n_plus_one", "{name} is loaded one by one: {n} SELECTs"),
@@ -25,8 +30,42 @@ _WORDS = {
 }  # fmt: skip
 
 
-def finding_of(repeat: RepeatStats) -> Finding:
-    """The finding of a repetition."""
+def repeat_findings(
+    repeats: Sequence[RepeatStats], eager_loads: Sequence[EagerLoadStats] = ()
+) -> Iterator[Finding]:
+    """A finding for each repetition, and for each eager load that hardly anybody reads."""
+    for one in repeats:
+        yield _of_repeat(one)
+    for eager in eager_loads:
+        if eager.unused_runs > _MOST_UNUSED * eager.runs:
+            yield _of_eager_load(eager)
+
+
+def _of_eager_load(eager: EagerLoadStats) -> Finding:
+    name = f"{eager.entity}.{eager.attribute}"
+    return Finding(
+        kind="over_eager",
+        severity="info",
+        message=(
+            f"{name} is loaded eagerly and not read: {eager.unused_loads} of {eager.loads} loads, "
+            f"in {eager.unused_runs} of {eager.runs} scope runs, first in {eager.scope!r}"
+        ),
+        remedy=(
+            f"leave the eager load of {name} out of the query, or, where the relationship has it "
+            f"by itself, select({eager.entity}).options(lazyload({name}))"
+        ),
+        place=f"relationship {name}",
+        evidence={
+            "loads": eager.loads,
+            "unused_loads": eager.unused_loads,
+            "runs": eager.runs,
+            "unused_runs": eager.unused_runs,
+            "wasted_seconds": eager.wasted_seconds,
+        },
+    )
+
+
+def _of_repeat(repeat: RepeatStats) -> Finding:
     kind, words = _WORDS[repeat.kind]
     name = ".".join(one for one in (repeat.entity, repeat.attribute) if one)
     message = words.format(n=repeat.max_calls, name=name)

@@ -103,6 +103,8 @@ class Repeats:
         """Count an execution."""
         tally.calls += 1
         tally.nanoseconds += nanoseconds
+        if tally.kind == "eager_load":
+            return
         least = self._threshold * (_INSERTS if tally.kind == "single_insert" else 1)
         if tally.calls < least:
             return

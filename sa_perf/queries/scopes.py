@@ -12,7 +12,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextvars import ContextVar
 from types import TracebackType
-from typing import ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, cast, overload
+
+if TYPE_CHECKING:
+    from sa_perf.queries.tally import Unit
 
 __all__ = ["Scope", "ScopeRun", "current_scope", "on_scope_end", "scope", "tracked"]
 
@@ -33,7 +36,7 @@ class ScopeRun:
         self.started_ns = time.perf_counter_ns()
         self.ended_ns = 0
         #: What is watched for repetition in it, see `sa_perf.queries.n_plus_one`.
-        self.unit: object | None = None
+        self.unit: Unit | None = None
 
     def enclosing(self) -> Iterator[ScopeRun]:
         """This run and the ones around it, innermost first."""

@@ -38,7 +38,7 @@ class Shape:
     """One compiled statement or raw text, as one recorder sees it."""
 
     __slots__ = (
-        "aggregate", "asks", "fetches", "inserts", "load", "many", "reads", "recorder",
+        "aggregate", "asks", "eager", "fetches", "inserts", "load", "many", "reads", "recorder",
         "returns_rows", "slow_ns", "watched", "writes",
     )  # fmt: skip
 
@@ -52,6 +52,7 @@ class Shape:
         defaults: bool = False,
         verb: str = "",
         load: _Load | None = None,
+        eager: tuple[Any, ...] = (),
     ) -> None:
         """Hold what is known.
 
@@ -63,6 +64,7 @@ class Shape:
             defaults: SQLAlchemy may run statements for column defaults on its context.
             verb: ``select``, ``insert``, ``update`` or ``delete``; empty for all others.
             load: says what it loads for the ORM; None where it is no load of the ORM's.
+            eager: relationships that it loads eagerly, where that is watched.
         """
         self.recorder = recorder
         self.slow_ns = recorder.slow_ns
@@ -72,6 +74,7 @@ class Shape:
         #: May be sent in batches of multi-row INSERTs.
         self.many = many
         self.load = load
+        self.eager = eager
         self.inserts = verb == "insert"
         self.writes = verb in _WRITES
         #: Reads tables, so it gives the same rows for the same parameters until one is written.
@@ -136,6 +139,7 @@ class Shapes:
             defaults=writes and bool(compiled.insert_prefetch or compiled.update_prefetch),
             verb=self._verb(compiled),
             load=None if self._loads is None else self._loads.of(compiled),
+            eager=() if self._loads is None else self._loads.eager(compiled),
         )
         compiled._sa_perf_shape = shape
         return shape

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from sa_perf.queries.aggregate import OTHER, Aggregate, QueryStats
 from sa_perf.queries.execution import COUNTED, OPEN, Execution
 from sa_perf.queries.fingerprint import fingerprint_of
+from sa_perf.queries.over_eager import EagerLoads, EagerLoadStats
 from sa_perf.queries.repeats import Repeats, RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStatistics, ScopeStats
 from sa_perf.queries.scopes import ScopeRun
@@ -54,6 +55,7 @@ class Statistics:
         #: Completed executions that are not in the sums yet; appending is atomic.
         self.pending: deque[Execution | ScopeRun] = deque()
         self.scopes = ScopeStatistics()
+        self.eager_loads = EagerLoads()
         self.repeats = Repeats() if repeats is None else repeats
         self.transactions = Transactions()
         self._aggregates: dict[str, dict[str, Aggregate]] = {}
@@ -103,6 +105,8 @@ class Statistics:
             one = pending.popleft()
             if isinstance(one, ScopeRun):
                 self.scopes.end(one)
+                if one.unit is not None and one.unit.owner is one:
+                    self.eager_loads.end(one, one.unit)
                 continue
             aggregate = one.shape.aggregate
             if one.counted:
@@ -220,6 +224,11 @@ class Statistics:
             found = list(self.repeats.frozen(self.fingerprint))
         return tuple(sorted(found, key=lambda one: one.wasted_seconds, reverse=True))
 
+    def eager_load_stats(self) -> tuple[EagerLoadStats, ...]:
+        """What was loaded eagerly in scopes, most loads in vain first. Takes the lock."""
+        with self.lock:
+            return self.eager_loads.stats()
+
     def transaction_stats(self) -> TransactionStats:
         """A frozen reading of the transactions. Takes the lock."""
         with self.lock:
@@ -248,6 +257,7 @@ class Statistics:
             self.pending.clear()
             self.scopes.clear()
             self.repeats.clear()
+            self.eager_loads.clear()
             self.transactions.clear()
             self.evicted = 0
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["RepeatKind", "Tally", "Unit"]
 
 RepeatKind: TypeAlias = Literal[
-    "lazy_load", "deferred_columns", "expired_reload", "own_query", "same_select", "single_insert"
-]
+    "lazy_load", "deferred_columns", "expired_reload", "own_query", "same_select", "single_insert",
+    "eager_load",
+]  # fmt: skip
 _MAX_TALLIES = 2_000
 
 
@@ -66,12 +67,18 @@ class Unit:
     Attributes:
         tallies: by what makes them one.
         writes: so many; what was read before one may be another thing behind it.
+        owner: the scope's run; None: a transaction.
+        eager: relationships that were loaded eagerly, where that is watched.
+        read: relationships whose attributes were read, likewise.
     """
 
-    __slots__ = ("tallies", "writes")
+    __slots__ = ("eager", "owner", "read", "tallies", "writes")
 
-    def __init__(self) -> None:
+    def __init__(self, owner: object | None = None) -> None:
+        self.owner = owner
         self.tallies: dict[Any, Tally] = {}
+        self.eager: dict[Any, Tally] = {}
+        self.read: set[Any] = set()
         self.writes = 0
 
     def full(self) -> bool:
