@@ -15,6 +15,7 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from sa_perf.dialects import dialect_for
 from sa_perf.plans.sampler import PlanSampler, SamplerHealth
+from sa_perf.queries.comments import Comments
 from sa_perf.queries.doors import AsyncDialectEvents, CursorEvents, DialectEvents, taken
 from sa_perf.queries.fingerprint import Fingerprinter
 from sa_perf.queries.recorder import Recorder
@@ -80,6 +81,7 @@ class Post:
         )
         self.door: Door = self._chosen_door(engine, settings.capture)
         self.door.open()
+        self._comments = _commenting(engine, settings, faults)
         engine.dialect._sa_perf = self  # type: ignore[attr-defined]  # ours, dies with it
 
     def database(self) -> Database | None:
@@ -117,6 +119,8 @@ class Post:
                 return
             del dialect._sa_perf  # type: ignore[attr-defined]  # ours
             self.door.close()
+            if self._comments is not None:
+                self._comments.close()
         self.recorder.watch.close()
         self.sampler.close()
 
@@ -209,6 +213,16 @@ def together(first: Database, second: Database) -> Database:
         plans = SamplerHealth(**counts, alive=first.plans.alive and second.plans.alive)
     errors = first.connection_errors + second.connection_errors
     return replace(first, connection_errors=errors, plans=plans)
+
+
+def _commenting(engine: Engine, settings: Settings, faults: Faults) -> Comments | None:
+    """The comments behind statements, in place, where they are asked for."""
+    tags = settings.comment_tag_names
+    if not tags:
+        return None
+    comments = Comments(engine, tags, application=settings.service, faults=faults)
+    comments.open()
+    return comments
 
 
 def _stands(post: Post, dialect: Dialect) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Literal, TypeAlias, cast
@@ -21,6 +22,7 @@ ENVIRONMENT_PREFIX = "SA_PERF_"
 MIN_KEY_BYTES = 16
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_NAMES = re.compile(r"[a-z][a-z0-9_]*( *, *[a-z][a-z0-9_]*)*")
 _FALSE = frozenset({"0", "false", "no", "off"})
 
 
@@ -42,6 +44,11 @@ def _switch() -> dict[str, object]:
 
 def _text() -> dict[str, object]:
     return {"kind": str, "allowed": "a text of 1 to 1000 characters"}
+
+
+def _names(example: str) -> dict[str, object]:
+    allowed = f"lower-case names with commas between them, as {example}"
+    return {"kind": str, "pattern": _NAMES, "allowed": allowed}
 
 
 def _keys() -> dict[str, object]:
@@ -85,6 +92,9 @@ class Settings:
         n_plus_one_ignore: patterns of what is none, with commas between them: ``User.orders``,
             ``app/views.py:12``, ``app/legacy/*``, names of scopes.
         over_eager: count eager loads that nobody reads; makes reads of these attributes dearer.
+        comment_tags: what stands in a comment behind each statement, with commas between:
+            ``application`` (the setting ``service``), ``route``, ``scope``, ``traceparent`` or
+            what `sa_perf.queries.comments.statement_tags` gives. Makes each statement dearer.
         snapshot_path: file to which snapshots are written; ``{pid}`` becomes the process id.
         snapshot_seconds: how often; it is written at exit too.
         service: name of the application in snapshots.
@@ -112,6 +122,7 @@ class Settings:
     n_plus_one_threshold: int = field(default=5, metadata=_count(2, 10_000))
     n_plus_one_ignore: str | None = field(default=None, metadata=_text())
     over_eager: bool = field(default=False, metadata=_switch())
+    comment_tags: str | None = field(default=None, metadata=_names("route,traceparent"))
     snapshot_path: str | None = field(default=None, metadata=_text())
     snapshot_seconds: float = field(default=30.0, metadata=_number(0.1, 86_400, "seconds"))
     service: str | None = field(default=None, metadata=_text())
@@ -123,9 +134,12 @@ class Settings:
     @property
     def n_plus_one_ignored(self) -> tuple[str, ...]:
         """The patterns of ``n_plus_one_ignore``, one by one."""
-        return tuple(
-            one.strip() for one in (self.n_plus_one_ignore or "").split(",") if one.strip()
-        )
+        return _split(self.n_plus_one_ignore)
+
+    @property
+    def comment_tag_names(self) -> tuple[str, ...]:
+        """The tags of ``comment_tags``, one by one."""
+        return _split(self.comment_tags)
 
     @classmethod
     def load(
@@ -175,6 +189,10 @@ class Settings:
         )
 
 
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(one.strip() for one in (text or "").split(",") if one.strip())
+
+
 def _take(
     given: dict[str, tuple[str, object]],
     problems: list[str],
@@ -209,7 +227,7 @@ def _checked(setting: Field[object], value: object) -> object:
     if rule["kind"] is _Secret:
         return _as_keys(value)
     if rule["kind"] is str:
-        return _as_text(value, rule.get("words"))
+        return _as_text(value, rule.get("words"), rule.get("pattern"))
     convert = cast("Callable[[object], float]", rule["kind"])
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError
@@ -233,10 +251,12 @@ def _as_bool(value: object) -> bool:
     raise ValueError
 
 
-def _as_text(value: object, words: object) -> str:
+def _as_text(value: object, words: object, pattern: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 1_000:
         raise ValueError
     if isinstance(words, tuple) and value not in words:
+        raise ValueError
+    if isinstance(pattern, re.Pattern) and pattern.fullmatch(value) is None:
         raise ValueError
     return value
 

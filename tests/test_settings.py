@@ -45,6 +45,7 @@ def test_nothing_given_means_the_defaults() -> None:
         ("n_plus_one_threshold", "10", 10),
         ("n_plus_one_ignore", "User.orders, app/*", "User.orders, app/*"),
         ("over_eager", "on", True),
+        ("comment_tags", "route, traceparent", "route, traceparent"),
         ("snapshot_path", "/tmp/{pid}.json", "/tmp/{pid}.json"),  # noqa: S108
         ("snapshot_seconds", "0.1", 0.1),
         ("service", "shop", "shop"),

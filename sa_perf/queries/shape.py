@@ -122,7 +122,8 @@ class Shapes:
         """The shape of an execution's statement, made and kept if it is new."""
         compiled: Any = context.compiled
         if compiled is None:
-            return self.raw_shape(recorder, statement)
+            # As the application gave it, without a comment that somebody's listener added.
+            return self.raw_shape(recorder, getattr(context, "statement", None) or statement)
         raw = bool(getattr(compiled, "isplaintext", False))
         writes = any(getattr(compiled, f"is{verb}", False) for verb in _WRITES)
         returns_rows: bool | None = None
