@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from sa_perf.finding import Finding
+    from sa_perf.plans.history import PlanChange
     from sa_perf.plans.sampler import ExplainedStatement
     from sa_perf.post import Everywhere, Post
     from sa_perf.snapshot import Database, Snapshot
@@ -180,6 +181,7 @@ class Instrumentation:
 
         Raw texts that nobody has read yet are given half a second.
         """
+        from sa_perf.plans.history import finding_of_change
         from sa_perf.queries.repeat_findings import repeat_findings
         from sa_perf.retention.statistics import policy_stats
         from sa_perf.snapshot import Health, Snapshot
@@ -189,7 +191,9 @@ class Instrumentation:
         plans = self._plans()
         repeats = self.statistics.repeat_stats()
         eager_loads = self.statistics.eager_load_stats()
+        changes = self._plan_changes()
         findings = [finding for one in plans for finding in one.findings]
+        findings += map(finding_of_change, changes)
         return Snapshot(
             taken_at=_utc_now(),
             started_at=self._started_at,
@@ -203,6 +207,7 @@ class Instrumentation:
             transactions=self.statistics.transaction_stats(),
             slow=self.slow_log.executions(self.statistics),
             plans=plans,
+            plan_changes=changes,
             repeats=repeats,
             eager_loads=eager_loads,
             findings=_ranked([*repeat_findings(repeats, eager_loads), *findings]),
@@ -316,6 +321,17 @@ class Instrumentation:
                 findings = tuple(replace(each, fingerprint=public) for each in one.findings)
                 plans.append(replace(one, fingerprint=public, findings=findings))
         return tuple(sorted(plans, key=lambda one: one.explained_at, reverse=True))
+
+    def _plan_changes(self) -> tuple[PlanChange, ...]:
+        """Changed plans under their public fingerprints, newest change first."""
+        changes = [
+            replace(
+                one, fingerprint=self.statistics.public_fingerprint(post.label, one.fingerprint)
+            )
+            for post in _alive(self._posts)
+            for one in post.sampler.changes()
+        ]
+        return tuple(sorted(changes, key=lambda one: one.changed_at, reverse=True))
 
 
 def _alive(ones: WeakValueDictionary[int, T]) -> list[T]:

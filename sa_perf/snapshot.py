@@ -21,6 +21,7 @@ from typing import Literal, TypeAlias, cast
 from sa_perf.errors import InvalidSnapshot
 from sa_perf.finding import Finding
 from sa_perf.json_values import JSONValue, decoded, encoded
+from sa_perf.plans.history import PlanChange
 from sa_perf.plans.sampler import ExplainedStatement, SamplerHealth
 from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.over_eager import EagerLoadStats
@@ -97,6 +98,7 @@ class Snapshot:
         transactions: all databases together.
         slow: last slow executions, newest first.
         plans: explained statements, newest first.
+        plan_changes: statements that are run in another way than before, newest change first.
         repeats: what is issued one by one, most wasted time first.
         eager_loads: what was loaded eagerly in scopes, where that is counted, most loads in vain
             first.
@@ -117,6 +119,7 @@ class Snapshot:
     transactions: TransactionStats = field(default_factory=TransactionStats)
     slow: tuple[SlowExecution, ...] = ()
     plans: tuple[ExplainedStatement, ...] = ()
+    plan_changes: tuple[PlanChange, ...] = ()
     repeats: tuple[RepeatStats, ...] = ()
     eager_loads: tuple[EagerLoadStats, ...] = ()
     findings: tuple[Finding, ...] = ()

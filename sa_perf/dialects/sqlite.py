@@ -7,6 +7,8 @@ the schema only, begins no transaction and runs nothing.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLite"]
 
+_numbers = itertools.count(1)
 _SUPPLIED = re.compile(r"current statement uses (\d+)")
 _SCAN = re.compile(
     r"(?P<verb>SCAN|SEARCH) (?:TABLE |SUBQUERY )?(?P<name>.+?)(?: AS (?P<alias>\S+))?(?: EXISTS)?"
@@ -148,7 +151,12 @@ class SQLite(Dialect):
         """
         unknown = question.values is None
         values = self._bound(question)
-        sql = self.explain_sql(question.statement)
+        # An EXPLAIN does not look whether the schema has changed since it was read or, for one that
+        # the driver keeps by its text, since it was prepared: so that is looked at before, and each
+        # has a text of its own.
+        with contextlib.suppress(Exception):
+            fetch(dbapi_connection, "SELECT 1 FROM sqlite_master LIMIT 0")
+        sql = f"{self.explain_sql(question.statement)} /* {next(_numbers)} */"
         try:
             if unknown:
                 rows = _fetched_without_values(dbapi_connection, sql, len(values))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from sa_perf.dialects import DBAPIConnection, Dialect, Plan, dialect_for
 from sa_perf.errors import ExplainError, ExplainRefused, SaPerfError, UnsupportedDatabase
 from sa_perf.finding import Finding
+from sa_perf.plans.history import PlanChange, PlanHistory
 from sa_perf.plans.memory import Memory, Reservation
 from sa_perf.plans.offers import (
     Offer,
@@ -98,6 +99,7 @@ class PlanSampler:
             retry_after_seconds=retry_after_seconds,
             size=results_size,
         )
+        self._history = PlanHistory()
         self._worker = Worker(
             size=queue_size,
             hang_seconds=max(_HANG_SECONDS, _HANG_LIMITS * timeout_seconds),
@@ -137,6 +139,7 @@ class PlanSampler:
             Whether it was taken.
         """
         try:
+            self._history.ran(fingerprint, duration_seconds)
             if not self._memory.is_due(fingerprint, duration_seconds):
                 return False
             if not self._enabled or self._worker.closed:
@@ -158,6 +161,10 @@ class PlanSampler:
     def results(self) -> tuple[ExplainedStatement, ...]:
         """The latest of each fingerprint; what was explained last stands last."""
         return self._memory.results()
+
+    def changes(self) -> tuple[PlanChange, ...]:
+        """Statements that are run in another way than before, newest change first."""
+        return self._history.changes()
 
     def health(self) -> SamplerHealth:
         """Counters and the state of the queue."""
@@ -338,12 +345,14 @@ class PlanSampler:
             error=error,
             duration_seconds=offer.duration_seconds,
         )
+        self._history.explained(result)
         self._memory.record(result, timed_out=timed_out, final=final)
 
     def _start_in_child(self) -> None:
         """Begin anew in a forked child: the parent's thread, queue and connection are not ours."""
         self._worker.start_anew()
         self._memory.start_anew()
+        self._history.start_anew()
 
 
 _samplers: weakref.WeakSet[PlanSampler] = weakref.WeakSet()
