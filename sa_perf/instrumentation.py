@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -34,10 +33,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from sa_perf.finding import Finding
-    from sa_perf.plans.history import PlanChange
-    from sa_perf.plans.sampler import ExplainedStatement
     from sa_perf.post import Everywhere, Post
-    from sa_perf.snapshot import Database, Snapshot
+    from sa_perf.snapshot import Snapshot
 
 __all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation"]
 
@@ -80,7 +77,11 @@ def install(engine: Target, **settings: SettingValue) -> Instrumentation:
     wanted = Settings.load(settings)
     with _installing:
         existing = _installed(engine)
-        if existing is None or (settings and existing.everywhere and not isinstance(engine, type)):
+        if (
+            existing is None
+            or existing.gives_way
+            or (settings and existing.everywhere and not isinstance(engine, type))
+        ):
             return Instrumentation(engine, wanted)
     differing = existing.settings.differences(wanted) if settings else ()
     differing = tuple(name for name in differing if name in settings)
@@ -107,6 +108,11 @@ def instrumentation(engine: Target) -> Instrumentation:
     return existing
 
 
+def living() -> list[Instrumentation]:
+    """All instrumentations that record in this process."""
+    return _alive(_living)
+
+
 class SaPerfPlugin(CreateEnginePlugin):
     """SQLAlchemy's way in: ``?plugin=sa_perf`` or ``create_engine(url, plugins=["sa_perf"])``.
 
@@ -129,7 +135,8 @@ class SaPerfPlugin(CreateEnginePlugin):
     def engine_created(self, engine: Engine) -> None:
         """Install on the new engine; a plugin that is named twice installs once."""
         with _installing:
-            if _post_on(engine.dialect) is None:
+            standing = _post_on(engine.dialect)
+            if standing is None or getattr(standing.owner, "gives_way", False):
                 Instrumentation(engine, self._settings)
 
 
@@ -141,13 +148,15 @@ class Instrumentation:
     Attributes:
         settings: in force.
         everywhere: whether it stands on all engines that have no instrumentation of their own.
+        gives_way: whether it leaves to any other one: a test's, to the application's.
         statistics: live sums; for readings use `snapshot`.
         slow_log: live ring; for readings use `snapshot`.
         faults: of sa_perf's own listeners and threads.
     """
 
-    def __init__(self, engine: Target, settings: Settings) -> None:
+    def __init__(self, engine: Target, settings: Settings, *, gives_way: bool = False) -> None:
         self.settings = settings
+        self.gives_way = gives_way
         self.everywhere = False
         self.faults = Faults()
         repeats = Repeats(settings.n_plus_one_threshold, settings.n_plus_one_ignored)
@@ -182,16 +191,18 @@ class Instrumentation:
         Raw texts that nobody has read yet are given half a second.
         """
         from sa_perf.plans.history import finding_of_change
+        from sa_perf.post import databases_of, plan_changes_of, plans_of
         from sa_perf.queries.repeat_findings import repeat_findings
         from sa_perf.retention.statistics import policy_stats
         from sa_perf.snapshot import Health, Snapshot
 
         self.fold()
         self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
-        plans = self._plans()
+        posts = _alive(self._posts)
+        plans = plans_of(posts, self.statistics)
         repeats = self.statistics.repeat_stats()
         eager_loads = self.statistics.eager_load_stats()
-        changes = self._plan_changes()
+        changes = plan_changes_of(posts, self.statistics)
         findings = [finding for one in plans for finding in one.findings]
         findings += map(finding_of_change, changes)
         return Snapshot(
@@ -201,7 +212,7 @@ class Instrumentation:
             host=socket.gethostname(),
             pid=os.getpid(),
             slow_seconds=self.settings.slow_seconds,
-            databases=self._databases(),
+            databases=databases_of(posts),
             queries=self.statistics.stats(),
             scopes=self.statistics.scope_stats(),
             transactions=self.statistics.transaction_stats(),
@@ -294,44 +305,12 @@ class Instrumentation:
         with self._lock:
             standing = _post_on(engine.dialect)
             if standing is not None:
-                if self.everywhere:
+                if self.everywhere and not getattr(standing.owner, "gives_way", False):
                     return None
                 standing.leave()
             post = Post(engine, self, self.settings, self.statistics, self.slow_log, self.faults)
             self._posts[id(post)] = post
             return post
-
-    def _databases(self) -> tuple[Database, ...]:
-        from sa_perf.post import together
-
-        by_label: dict[str, Database] = {}
-        for post in _alive(self._posts):
-            one = post.database()
-            if one is not None:
-                known = by_label.get(one.label)
-                by_label[one.label] = one if known is None else together(known, one)
-        return tuple(by_label[label] for label in sorted(by_label))
-
-    def _plans(self) -> tuple[ExplainedStatement, ...]:
-        """Explained statements under their public fingerprints, newest first."""
-        plans = []
-        for post in _alive(self._posts):
-            for one in post.sampler.results():
-                public = self.statistics.public_fingerprint(post.label, one.fingerprint)
-                findings = tuple(replace(each, fingerprint=public) for each in one.findings)
-                plans.append(replace(one, fingerprint=public, findings=findings))
-        return tuple(sorted(plans, key=lambda one: one.explained_at, reverse=True))
-
-    def _plan_changes(self) -> tuple[PlanChange, ...]:
-        """Changed plans under their public fingerprints, newest change first."""
-        changes = [
-            replace(
-                one, fingerprint=self.statistics.public_fingerprint(post.label, one.fingerprint)
-            )
-            for post in _alive(self._posts)
-            for one in post.sampler.changes()
-        ]
-        return tuple(sorted(changes, key=lambda one: one.changed_at, reverse=True))
 
 
 def _alive(ones: WeakValueDictionary[int, T]) -> list[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, ExecutionContext
     from sqlalchemy.engine.interfaces import DBAPICursor
 
+    from sa_perf.plans.history import PlanChange
+    from sa_perf.plans.results import ExplainedStatement
     from sa_perf.queries.doors import Door
     from sa_perf.queries.faults import Faults
     from sa_perf.queries.slow_log import SlowLog
     from sa_perf.queries.statistics import Statistics
     from sa_perf.settings import Settings
 
-__all__ = ["Everywhere", "Post", "together"]
+__all__ = ["Everywhere", "Post", "databases_of", "plan_changes_of", "plans_of"]
 
 
 class Post:
@@ -201,7 +203,39 @@ class Everywhere:
         return DialectEvents(post.recorder, dialect)
 
 
-def together(first: Database, second: Database) -> Database:
+def databases_of(posts: Iterable[Post]) -> tuple[Database, ...]:
+    """The databases that posts stand on, by label."""
+    by_label: dict[str, Database] = {}
+    for post in posts:
+        one = post.database()
+        if one is not None:
+            known = by_label.get(one.label)
+            by_label[one.label] = one if known is None else _together(known, one)
+    return tuple(by_label[label] for label in sorted(by_label))
+
+
+def plans_of(posts: Iterable[Post], statistics: Statistics) -> tuple[ExplainedStatement, ...]:
+    """Explained statements under their public fingerprints, newest first."""
+    plans = []
+    for post in posts:
+        for one in post.sampler.results():
+            public = statistics.public_fingerprint(post.label, one.fingerprint)
+            findings = tuple(replace(each, fingerprint=public) for each in one.findings)
+            plans.append(replace(one, fingerprint=public, findings=findings))
+    return tuple(sorted(plans, key=lambda one: one.explained_at, reverse=True))
+
+
+def plan_changes_of(posts: Iterable[Post], statistics: Statistics) -> tuple[PlanChange, ...]:
+    """Changed plans under their public fingerprints, newest change first."""
+    changes = [
+        replace(one, fingerprint=statistics.public_fingerprint(post.label, one.fingerprint))
+        for post in posts
+        for one in post.sampler.changes()
+    ]
+    return tuple(sorted(changes, key=lambda one: one.changed_at, reverse=True))
+
+
+def _together(first: Database, second: Database) -> Database:
     """One reading of two engines on the same database, e.g. a synchronous and an asynchronous."""
     plans = first.plans or second.plans
     if first.plans is not None and second.plans is not None:

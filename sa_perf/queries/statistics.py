@@ -213,6 +213,12 @@ class Statistics:
         frozen = [aggregate.frozen(self.datetime_of) for aggregate in merged.values()]
         return tuple(sorted(frozen, key=_by_total, reverse=True))
 
+    def totals(self) -> list[tuple[Aggregate, int, int]]:
+        """Each aggregate with its calls and nanoseconds: less than `stats`, and cheaper."""
+        with self.lock:
+            known = [*self._all(), *self._other.values()]
+            return [(one, one.calls, one.total_ns) for one in known if one.calls]
+
     def scope_stats(self) -> tuple[ScopeStats, ...]:
         """A frozen reading of the scopes, most database time first. Takes the lock."""
         with self.lock:
