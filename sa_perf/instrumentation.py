@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sa_perf.post import Everywhere, Post
     from sa_perf.snapshot import Snapshot
 
-__all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation"]
+__all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation", "living"]
 
 Target: TypeAlias = "Engine | AsyncEngine | type[Engine]"
 T = TypeVar("T")
@@ -199,12 +199,11 @@ class Instrumentation:
         self.fold()
         self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
         posts = _alive(self._posts)
-        plans = plans_of(posts, self.statistics)
+        plans, changes = plans_of(posts, self.statistics), plan_changes_of(posts, self.statistics)
         repeats = self.statistics.repeat_stats()
         eager_loads = self.statistics.eager_load_stats()
-        changes = plan_changes_of(posts, self.statistics)
-        findings = [finding for one in plans for finding in one.findings]
-        findings += map(finding_of_change, changes)
+        findings = [*repeat_findings(repeats, eager_loads), *map(finding_of_change, changes)]
+        findings += [finding for one in plans for finding in one.findings]
         return Snapshot(
             taken_at=_utc_now(),
             started_at=self._started_at,
@@ -221,7 +220,7 @@ class Instrumentation:
             plan_changes=changes,
             repeats=repeats,
             eager_loads=eager_loads,
-            findings=_ranked([*repeat_findings(repeats, eager_loads), *findings]),
+            findings=_ranked(findings),
             retention=policy_stats(),
             health=Health(
                 faults=self.faults.count,

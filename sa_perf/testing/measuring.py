@@ -1,4 +1,4 @@
-"""What ran in a block of a test: statements, their lines, what was issued one by one.
+"""What ran in a block: statements, their lines, what went one by one.
 
 The sums are those of the instrumentations on the engines, before and behind the block; engines
 without one get one that gives way to any that the application installs.
