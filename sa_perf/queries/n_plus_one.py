@@ -74,13 +74,18 @@ class Watch:
             self._note_eager(shape, _unit_of(run))
         if shape.load is not None:
             return self._of_load(shape, context)
-        if run is not None and shape.writes:
-            _unit_of(run).writes += 1
+        if shape.writes:
+            self.wrote(run)
         if shape.inserts:
             return self._of_insert(shape, context)
         if run is None or not shape.reads:
             return None
-        return self._of_select(run, shape, context.parameters[0] if context.parameters else None)
+        return self._of_select(run, shape, context)
+
+    def wrote(self, run: ScopeRun | None) -> None:
+        """Take note that a scope has changed rows: what is read behind may be another thing."""
+        if run is not None:
+            _unit_of(run).writes += 1
 
     def _note_eager(self, shape: Shape, unit: Unit) -> None:
         for relationship in shape.eager:
@@ -111,7 +116,7 @@ class Watch:
 
     def _of_insert(self, shape: Shape, context: Context) -> Tally | None:
         """The tally of an INSERT of one row; None for a further one of the same flush."""
-        if _allowed.get():
+        if _allowed.get() or context.cursor.rowcount > 1:
             return None
         run = current_scope()
         unit = _unit_of_transaction(context) if run is None else _unit_of(run)
@@ -124,11 +129,14 @@ class Watch:
         tally.flush = flush
         return tally
 
-    def _of_select(self, run: ScopeRun, shape: Shape, parameters: Parameters) -> Tally | None:
+    def _of_select(self, run: ScopeRun, shape: Shape, context: Context) -> Tally | None:
         """The tally of a SELECT with these parameters in a scope. About 0.5 us."""
         unit = _unit_of(run)
+        parameters = context.parameters[0] if context.parameters else None
         try:
-            key = (shape.aggregate, unit.writes, hash(_comparable(parameters)))
+            # The text too: a raw one may have its values in it, which its shape has not.
+            same = hash((context.statement, _comparable(parameters)))
+            key = (shape.aggregate, unit.writes, same)
         except TypeError:
             return None  # a value that cannot be hashed
         return None if _allowed.get() else _in_unit(unit, key, "same_select", shape, run)
@@ -158,7 +166,7 @@ def _tally(
     what: Any,  # noqa: ANN401
     shape: Shape,
     context: Context,
-    loaded: Loaded | None = None,
+    loaded: Loaded,
 ) -> Tally | None:
     run = current_scope()
     unit = _unit_of_transaction(context) if run is None else _unit_of(run)
@@ -169,8 +177,9 @@ def _tally(
         if unit.full():
             return None
         tally = unit.tallies[key] = Tally(
-            kind, shape.aggregate, unit, scopes=_names(run), loaded=loaded, line=line
+            kind, shape.aggregate, unit, scopes=_names(run), line=line
         )
+    tally.loaded = loaded
     tally.seen += 1
     return tally
 

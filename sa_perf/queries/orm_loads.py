@@ -49,7 +49,7 @@ class Loaded(NamedTuple):
 class Load:
     """What one compiled statement of the ORM loads: a relationship, or columns of one object."""
 
-    __slots__ = ("_keys", "_own", "_relationship", "_subclass")
+    __slots__ = ("_keys", "_own", "_relationship")
 
     def __init__(
         self,
@@ -57,7 +57,6 @@ class Load:
         keys: tuple[str, ...] | None = None,
         *,
         own: bool = False,
-        subclass: bool = False,
     ) -> None:
         """Hold what is known of all executions.
 
@@ -65,12 +64,10 @@ class Load:
             relationship: None for columns.
             keys: of columns; None: all.
             own: the application's own query of a relationship.
-            subclass: reads the tables of a subclass, for objects that were loaded as their base.
         """
         self._relationship = relationship
         self._keys = keys
         self._own = Loaded("own_query", None, relationship) if own else None
-        self._subclass = subclass
 
     def read(self, context: Any) -> Loaded | None:  # noqa: ANN401
         """What this execution loads; None where it is not one of many by nature."""
@@ -88,8 +85,6 @@ class Load:
         return self._columns(state)
 
     def _columns(self, state: Any) -> Loaded | None:  # noqa: ANN401  # an InstanceState
-        if self._subclass:
-            return None
         if state.expired:
             return Loaded("expired_reload", state)
         keys = self._keys
@@ -169,15 +164,12 @@ def _load_of(compiled: Any, state: Any) -> Load | None:  # noqa: ANN401
     options = getattr(state, "compile_options", None)
     if options is None:
         return None
+    if options._for_refresh_state:
+        keys = options._only_load_props
+        return Load(keys=None if keys is None else tuple(sorted(keys)))
     path = state.current_path.path
     if path:
         return Load(path[-1]) if hasattr(path[-1], "direction") else None
-    if options._for_refresh_state:
-        keys = options._only_load_props
-        return Load(
-            keys=None if keys is None else tuple(sorted(keys)),
-            subclass="FromStatement" in type(state).__name__,
-        )
     relationship = _compared_with(compiled)
     return None if relationship is None else Load(relationship, own=True)
 

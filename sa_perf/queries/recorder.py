@@ -202,6 +202,8 @@ class Recorder:
         duration_ns: int,
         parameter_sets: int,
     ) -> None:
+        if shape.writes:
+            self.watch.wrote(current_scope())
         self._whole(shape, context, cursor.rowcount, duration_ns)
         self._statistics.count_batches(
             shape.aggregate, style="executemany", executions=1, parameter_sets=parameter_sets
@@ -310,6 +312,7 @@ class Recorder:
         durations: list[int] | None = getattr(context, "_sa_perf_batches", None)
         if durations is None:
             durations = context._sa_perf_batches = []
+            self.watch.wrote(current_scope())
             # The number of batches is not known to listeners; post_exec runs after the last.
             context.post_exec = self._ending(shape, context, durations, context.post_exec)
         durations.append(duration_ns)

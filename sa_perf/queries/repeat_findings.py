@@ -101,4 +101,6 @@ def _place(repeat: RepeatStats) -> str | None:
         return None
     if repeat.kind in ("lazy_load", "own_query"):
         return f"relationship {repeat.entity}.{repeat.attribute}"
+    if repeat.kind == "deferred_columns":
+        return f"columns {repeat.entity}.{repeat.attribute}"
     return f"class {repeat.entity}"

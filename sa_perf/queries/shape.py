@@ -164,7 +164,10 @@ class Shapes:
         if getattr(compiled, "isplaintext", False):
             return self._verb_of(compiled.string)
         found = [verb for verb in _WRITES if getattr(compiled, f"is{verb}", False)]
-        return found[0] if found else self._verb_of(compiled.string)
+        if found:
+            return found[0]
+        locks = getattr(compiled.statement, "_for_update_arg", None) is not None
+        return "" if locks else self._verb_of(compiled.string)
 
     def _verb_of(self, text: str) -> str:
         """The same of a text; a SELECT that reads no table, or to change it, is none."""

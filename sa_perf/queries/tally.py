@@ -24,7 +24,7 @@ class Tally:
     Attributes:
         kind: of repetition.
         aggregate: of the statement.
-        loaded: what the ORM loads by it, the first time; None where it is not the ORM's.
+        loaded: what the ORM loads by it, the last time; None where it is not the ORM's.
         line: of the application; None where it is not known.
         scopes: names of the scopes around the first time, innermost first.
         unit: in which it happens.
@@ -47,13 +47,12 @@ class Tally:
         unit: Unit,
         *,
         scopes: tuple[str, ...],
-        loaded: Loaded | None = None,
         line: Line | None = None,
     ) -> None:
         self.kind = kind
         self.aggregate = aggregate
         self.unit = unit
-        self.loaded = loaded
+        self.loaded: Loaded | None = None
         self.line = line
         self.scopes = scopes
         self.seen = self.calls = self.nanoseconds = 0
