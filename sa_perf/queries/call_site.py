@@ -1,8 +1,9 @@
 """Which application line issued a statement.
 
-The nearest frame that belongs to neither SQLAlchemy, nor a driver, nor the standard library, nor
-sa_perf. On an async engine the application's frames are not on the listener's stack: it runs in a
-greenlet, whose parent holds them.
+The nearest frame that belongs to neither SQLAlchemy, nor a driver, nor a framework, nor the
+standard library, nor sa_perf. On an async engine the application's frames are not on the listener's
+stack: it runs in a greenlet, whose parent holds them. A Jinja template is the application's, and
+what it reads of an object has the template's line.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ _LIBRARIES = frozenset(
     {
         "sa_perf", "sqlalchemy", "sqlalchemy_utils", "alembic", "flask_sqlalchemy", "sqlmodel",
         "greenlet", "gevent", "eventlet", "anyio", "trio", "uvloop",
+        "flask", "werkzeug", "jinja2", "markupsafe", "fastapi", "starlette", "uvicorn", "celery",
+        "pydantic", "pydantic_core", "marshmallow", "graphene", "graphql", "strawberry",
     }
 )  # fmt: skip
+#: In the names of a template's module.
+_TEMPLATE = "__jinja_template__"
 #: Plays an application, so its frames count as one's.
 _DEMONSTRATION = "sa_perf.demo.application"
 _MAX_DEPTH = 200
@@ -52,10 +57,13 @@ class Line(NamedTuple):
 
     code: CodeType
     number: int
+    is_template: bool = False
 
     def call_site(self) -> CallSite:
         """Where it stands."""
         name = getattr(self.code, "co_qualname", self.code.co_name)
+        if self.is_template:
+            name = f"template {self.code.co_name.removeprefix('block_')}"
         return CallSite(file=_path_of(self.code.co_filename), line=self.number, function=name)
 
 
@@ -67,7 +75,12 @@ def application_line() -> Line | None:
     frame = _nearest(sys._getframe(1))
     if frame is None and "greenlet" in sys.modules:
         frame = _outside_greenlet()
-    return None if frame is None else Line(frame.f_code, frame.f_lineno)
+    if frame is None:
+        return None
+    template = frame.f_globals.get(_TEMPLATE)
+    if template is None:
+        return Line(frame.f_code, frame.f_lineno)
+    return Line(frame.f_code, template.get_corresponding_lineno(frame.f_lineno), is_template=True)
 
 
 def call_site() -> CallSite | None:

@@ -128,3 +128,80 @@ def test_a_coroutine_is_the_call_site_of_what_it_awaits() -> None:
         return call_site()
 
     assert asyncio.run(handler()).function.endswith("handler")
+
+
+# Templates
+
+
+PAGE = """\
+<h1>{{ title }}</h1>
+{% for name in names %}
+  <li>
+    {{ order.lines }}
+  </li>
+{% endfor %}
+{% block footer %}
+{{ order.lines }}
+{% endblock %}
+"""
+
+
+#: Stands for a mapped class: the frames between a template and the driver are the ORM's.
+ORDER = """
+class Order:
+    def __init__(self, find):
+        self.find, self.sites = find, []
+    @property
+    def lines(self):
+        self.sites.append(self.find())
+        return ""
+"""
+
+
+@pytest.fixture
+def order() -> object:
+    return as_module("sqlalchemy.orm.attributes", ORDER).Order(call_site)
+
+
+def test_a_template_is_the_call_site_of_what_it_reads(order, tmp_path) -> None:
+    jinja2 = pytest.importorskip("jinja2")
+    (tmp_path / "order.html").write_text(PAGE)
+    loader = jinja2.FileSystemLoader(tmp_path)
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("order.html")
+
+    template.render(title="Orders", names=["one"], order=order)
+
+    in_loop, in_block = order.sites
+    assert in_loop.file == in_block.file == str(tmp_path / "order.html")
+    assert (in_loop.line, in_loop.function) == (4, "template root")
+    assert (in_block.line, in_block.function) == (8, "template footer")
+
+
+def test_a_template_without_a_file_has_lines_too(order) -> None:
+    jinja2 = pytest.importorskip("jinja2")
+    template = jinja2.Environment(autoescape=True).from_string(PAGE)
+
+    template.render(title="Orders", names=["one", "two"], order=order)
+
+    assert [(one.file, one.line) for one in order.sites] == [
+        ("<template>", 4), ("<template>", 4), ("<template>", 8),
+    ]  # fmt: skip
+
+
+def test_a_filter_of_the_application_is_nearer_than_the_template(order) -> None:
+    jinja2 = pytest.importorskip("jinja2")
+    environment = jinja2.Environment(autoescape=True)
+    environment.filters["lines"] = lambda one: one.lines
+    environment.from_string("{{ order | lines }}").render(order=order)
+    assert order.sites[0].file.endswith("test_call_site.py")
+
+
+@pytest.mark.parametrize(
+    "library",
+    ["jinja2.environment", "werkzeug.serving", "flask.app", "starlette.routing", "pydantic.main",
+     "fastapi.routing", "celery.app.task", "marshmallow.schema", "graphene.types", "strawberry"],
+)  # fmt: skip
+def test_frames_of_frameworks_are_passed_over(library: str) -> None:
+    module = as_module(library, "def run(function): return function()")
+    site, expected = module.run(call_site), line()
+    assert (site.file.rpartition("/")[2], site.line) == ("test_call_site.py", expected)
