@@ -1,6 +1,6 @@
 """Statements issued one by one within one scope, though one would do.
 
-A unit is a run of a scope (the outermost) or, outside of any, the connection of a transaction.
+A unit is a run of a scope (the outermost) or, outside of any, a transaction.
 `Watch` has a `Tally` for each thing that a unit does again and again from one line; executions
 carry theirs into the statistics, where `Repeats` keeps those past the threshold.
 
@@ -10,6 +10,7 @@ batch are none, since the ORM does not say that they are for one parent.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,11 +21,10 @@ from sa_perf.queries.flushes import Flushes
 from sa_perf.queries.orm_loads import Loads
 from sa_perf.queries.over_eager import Readers
 from sa_perf.queries.scopes import ScopeRun, current_scope
-from sa_perf.queries.tally import RepeatKind, Tally, Unit
+from sa_perf.queries.tally import Tally, Unit
 
 if TYPE_CHECKING:
     from sa_perf.queries.execution import Context
-    from sa_perf.queries.orm_loads import Loaded
     from sa_perf.queries.shape import Parameters, Shape
 
 __all__ = ["Watch", "allow_repeats"]
@@ -83,18 +83,16 @@ class Watch:
         return self._of_select(run, shape, context)
 
     def wrote(self, run: ScopeRun | None) -> None:
-        """Take note that a scope has changed rows: what is read behind may be another thing."""
+        """Take note that rows were changed in a scope."""
         if run is not None:
-            _unit_of(run).writes += 1
+            _unit_of(run).wrote()
 
     def _note_eager(self, shape: Shape, unit: Unit) -> None:
         for relationship in shape.eager:
             tally = unit.eager.get(relationship)
             if tally is None:
                 self._readers.watch(relationship)
-                tally = unit.eager[relationship] = Tally(
-                    "eager_load", shape.aggregate, unit, scopes=()
-                )
+                tally = unit.eager[relationship] = Tally("eager_load", shape.aggregate, unit)
             tally.seen += 1
 
     def _of_load(self, shape: Shape, context: Context) -> Tally | None:
@@ -107,11 +105,16 @@ class Watch:
             run = current_scope()
             eager = {} if run is None or not shape.eager else _unit_of(run).eager
             return eager.get(shape.eager[0]) if eager else None
+        run, line = current_scope(), application_line()
+        unit = _unit_of_transaction(context) if run is None else _unit_of(run)
         what = loaded.relationship or loaded.keys or loaded.parent.mapper
-        tally = _tally(loaded.kind, what, shape, context, loaded)
-        parent = loaded.parent
-        if tally is not None and parent is not None and len(tally.parents) < _MAX_PARENTS:
-            tally.parents.add(id(parent) if parent.key is None else hash(parent.key))
+        # Not the code itself: hashing that takes up to a microsecond.
+        place = (0, 0) if line is None else (id(line.code), line.number)
+        tally = unit.tally((loaded.kind, what, *place), loaded.kind, shape.aggregate)
+        if tally is not None:
+            tally.loaded = loaded
+            _see(tally, run, line)
+            _add_parent(tally, loaded.parent)
         return tally
 
     def _of_insert(self, shape: Shape, context: Context) -> Tally | None:
@@ -120,72 +123,47 @@ class Watch:
             return None
         run = current_scope()
         unit = _unit_of_transaction(context) if run is None else _unit_of(run)
-        tally = _in_unit(unit, ("single_insert", shape.aggregate), "single_insert", shape, run)
+        tally = unit.tally(("single_insert", shape.aggregate), "single_insert", shape.aggregate)
         if tally is None:
             return None
         flush = self._flushes.number(context)
         if flush is not None and flush == tally.flush:
             return None
         tally.flush = flush
+        _see(tally, run)
         return tally
 
     def _of_select(self, run: ScopeRun, shape: Shape, context: Context) -> Tally | None:
         """The tally of a SELECT with these parameters in a scope. About 0.5 us."""
-        unit = _unit_of(run)
+        if _allowed.get():
+            return None
         parameters = context.parameters[0] if context.parameters else None
         try:
             # The text too: a raw one may have its values in it, which its shape has not.
-            same = hash((context.statement, _comparable(parameters)))
-            key = (shape.aggregate, unit.writes, same)
+            key = hash((shape.aggregate, context.statement, _comparable(parameters)))
         except TypeError:
             return None  # a value that cannot be hashed
-        return None if _allowed.get() else _in_unit(unit, key, "same_select", shape, run)
+        tally = _unit_of(run).select(key, shape.aggregate)
+        _see(tally, run)
+        return tally
 
 
-def _in_unit(
-    unit: Unit,
-    key: Any,  # noqa: ANN401  # whatever can be hashed
-    kind: RepeatKind,
-    shape: Shape,
-    run: ScopeRun | None,
-) -> Tally | None:
-    """A tally whose line is looked for the second time: most statements are issued once."""
-    tally = unit.tallies.get(key)
-    if tally is None:
-        if unit.full():
-            return None
-        tally = unit.tallies[key] = Tally(kind, shape.aggregate, unit, scopes=_names(run))
+def _see(tally: Tally, run: ScopeRun | None, line: Line | None = None) -> None:
+    """Count an execution; where it is the second, keep its place: most come once."""
     tally.seen += 1
-    if tally.seen == 2:
-        tally.line = application_line()
-    return tally
+    if tally.seen > 1 and tally.line is None:
+        tally.line = line or application_line()
+        names = () if run is None else run.enclosing()
+        tally.scopes = tuple(one.name for one in names if not one.ended_ns)
 
 
-def _tally(
-    kind: RepeatKind,
-    what: Any,  # noqa: ANN401
-    shape: Shape,
-    context: Context,
-    loaded: Loaded,
-) -> Tally | None:
-    run = current_scope()
-    unit = _unit_of_transaction(context) if run is None else _unit_of(run)
-    line: Line | None = application_line()
-    key = (kind, what, line)
-    tally = unit.tallies.get(key)
-    if tally is None:
-        if unit.full():
-            return None
-        tally = unit.tallies[key] = Tally(
-            kind, shape.aggregate, unit, scopes=_names(run), line=line
-        )
-    tally.loaded = loaded
-    tally.seen += 1
-    return tally
-
-
-def _names(run: ScopeRun | None) -> tuple[str, ...]:
-    return () if run is None else tuple(one.name for one in run.enclosing() if not one.ended_ns)
+def _add_parent(tally: Tally, parent: Any) -> None:  # noqa: ANN401  # an InstanceState
+    if parent is None:
+        return
+    if tally.parents is None:
+        tally.parents = set()
+    if len(tally.parents) < _MAX_PARENTS:
+        tally.parents.add(id(parent) if parent.key is None else hash(parent.key))
 
 
 def _comparable(parameters: Parameters) -> Any:  # noqa: ANN401
@@ -193,10 +171,15 @@ def _comparable(parameters: Parameters) -> Any:  # noqa: ANN401
 
 
 def _unit_of_transaction(context: Context) -> Unit:
+    """Kept on the connection with a weak reference: a transaction takes no attributes."""
     connection = context.root_connection
-    unit: Unit | None = getattr(connection, "_sa_perf_unit", None)
-    if unit is None:
-        unit = connection._sa_perf_unit = Unit()
+    transaction = connection.get_transaction()
+    kept: tuple[Any, Unit] | None = getattr(connection, "_sa_perf_unit", None)
+    if kept is not None and kept[0]() is transaction:
+        return kept[1]
+    unit = Unit()
+    if transaction is not None:
+        connection._sa_perf_unit = weakref.ref(transaction), unit
     return unit
 
 

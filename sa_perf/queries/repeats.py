@@ -5,6 +5,7 @@ Bounded: what finds no room is counted as dropped. All is called under the stati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -38,7 +39,7 @@ class RepeatStats:
         attribute: the relationship, or columns with commas between; None likewise.
         path: from the class that was asked for to the attribute, ``User.orders -> Order.items``.
         call_site: nearest application line; None where there was none on the stack.
-        scope: names of the scopes around it, innermost first; empty outside of any.
+        scope: names of the scopes around the first, innermost first; empty outside of any.
         occurrences: scope runs, or transactions outside of scopes, in which it happened.
         calls: executions in them.
         max_calls: in the one that had most.
@@ -88,27 +89,27 @@ class Repeats:
 
     Args:
         threshold: executions of a unit from which on it is a repetition, >= 2.
-        ignore: patterns, as of `fnmatch`, of attributes (``User.orders``), call sites
-            (``app/views.py:12``, ``app/legacy/*``) that are none.
+        ignore: patterns, as of `fnmatch`, of what is none: attributes (``User.orders``), call
+            sites (``app/views.py:12``, ``app/legacy/*``), scopes.
     """
 
     def __init__(self, threshold: int = 5, ignore: tuple[str, ...] = ()) -> None:
         self._threshold = threshold
         self._ignore = ignore
         self._sums: dict[Any, _Sums | None] = {}
-        #: Repetitions for which there was no room.
+        #: Occurrences for which there was no room.
         self.dropped = 0
 
     def count(self, tally: Tally, nanoseconds: int) -> None:
         """Count an execution."""
         tally.calls += 1
         tally.nanoseconds += nanoseconds
-        if tally.kind == "eager_load":
-            return
-        least = self._threshold * (_INSERTS if tally.kind == "single_insert" else 1)
+        least = self._least(tally)
         if tally.calls < least:
             return
-        sums = self._sums_of(tally)
+        if tally.calls == least:
+            tally.key = self._key(tally)
+        sums = self._sums.get(tally.key)
         if sums is None:
             return
         if tally.calls == least:
@@ -119,13 +120,12 @@ class Repeats:
             sums.calls += 1
             sums.nanoseconds += nanoseconds
         sums.max_calls = max(sums.max_calls, tally.calls)
-        sums.max_parents = max(sums.max_parents, len(tally.parents))
+        sums.max_parents = max(sums.max_parents, len(tally.parents or ()))
 
     def add_fetch(self, tally: Tally, nanoseconds: int) -> None:
         """Add what was fetched of an execution that is counted."""
         tally.nanoseconds += nanoseconds
-        least = self._threshold * (_INSERTS if tally.kind == "single_insert" else 1)
-        sums = self._sums.get(_key(tally)) if tally.calls >= least else None
+        sums = self._sums.get(tally.key)
         if sums is not None:
             sums.nanoseconds += nanoseconds
 
@@ -137,7 +137,7 @@ class Repeats:
     def frozen(self, fingerprint: Callable[[Aggregate], str]) -> Iterator[RepeatStats]:
         """Readings, in no order."""
         for sums in self._sums.values():
-            if sums is not None and sums.occurrences:
+            if sums is not None:
                 yield RepeatStats(
                     kind=sums.kind,
                     fingerprint=fingerprint(sums.aggregate),
@@ -156,28 +156,32 @@ class Repeats:
                     remedy=sums.remedy.code,
                 )
 
-    def _sums_of(self, tally: Tally) -> _Sums | None:
-        key = _key(tally)
+    def _least(self, tally: Tally) -> float:
+        """Executions from which on a tally is a repetition."""
+        if tally.kind == "eager_load":
+            return math.inf
+        return self._threshold * (_INSERTS if tally.kind == "single_insert" else 1)
+
+    def _key(self, tally: Tally) -> object:
+        """Under what an occurrence is summed; makes the sums if they are new and there is room."""
+        if self._is_ignored(*tally.scopes):
+            return None
+        loaded, line = tally.loaded, tally.line
+        what = None if loaded is None else (str(loaded.relationship), loaded.keys)
+        place = None if line is None else (line.code.co_filename, line.number)
+        key = tally.kind, tally.aggregate, what, place
         if key not in self._sums:
             if len(self._sums) >= _MAX_ENTRIES:
                 self.dropped += 1
                 return None
-            site = None if tally.line is None else tally.line.call_site()
+            site = None if line is None else line.call_site()
             sums = _Sums(tally, site)
-            self._sums[key] = None if self._is_ignored(sums) else sums
-        return self._sums[key]
+            places = () if site is None else (site.file, f"{site.file}:{site.line}")
+            self._sums[key] = None if self._is_ignored(sums.remedy.name, *places) else sums
+        return key
 
-    def _is_ignored(self, sums: _Sums) -> bool:
-        names = [sums.remedy.name, sums.scopes[0] if sums.scopes else None]
-        if sums.call_site is not None:
-            names += [sums.call_site.file, f"{sums.call_site.file}:{sums.call_site.line}"]
+    def _is_ignored(self, *names: str | None) -> bool:
         return any(fnmatchcase(one, each) for one in names if one for each in self._ignore)
-
-
-def _key(tally: Tally) -> Any:  # noqa: ANN401  # whatever can be hashed
-    loaded = tally.loaded
-    what = None if loaded is None else str(loaded.relationship)
-    return tally.kind, tally.aggregate, what, tally.line
 
 
 def _wasted(sums: _Sums) -> float:

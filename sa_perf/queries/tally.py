@@ -15,7 +15,8 @@ RepeatKind: TypeAlias = Literal[
     "lazy_load", "deferred_columns", "expired_reload", "own_query", "same_select", "single_insert",
     "eager_load",
 ]  # fmt: skip
-_MAX_TALLIES = 2_000
+_MAX_TALLIES = 1_000
+_MAX_SELECTS = 1_000
 
 
 class Tally:
@@ -24,62 +25,74 @@ class Tally:
     Attributes:
         kind: of repetition.
         aggregate: of the statement.
-        loaded: what the ORM loads by it, the last time; None where it is not the ORM's.
-        line: of the application; None where it is not known.
-        scopes: names of the scopes around the first time, innermost first.
         unit: in which it happens.
+        loaded: what the ORM loads by it, the last time; None where it is not the ORM's.
+        line: of the application, the second time; None where it is not known.
+        scopes: names of the scopes around it then, innermost first.
         seen: executions, as they begin.
         calls: executions that are in the sums.
         nanoseconds: that these took.
-        parents: of which something was loaded, by hash.
+        parents: of which something was loaded, by hash; None where it is not the ORM's.
         flush: number of the flush of the last execution.
+        key: under which it is in the sums, once it is.
     """
 
     __slots__ = (
-        "aggregate", "calls", "flush", "kind", "line", "loaded", "nanoseconds", "parents", "scopes",
-        "seen", "unit",
+        "aggregate", "calls", "flush", "key", "kind", "line", "loaded", "nanoseconds", "parents",
+        "scopes", "seen", "unit",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        kind: RepeatKind,
-        aggregate: Aggregate,
-        unit: Unit,
-        *,
-        scopes: tuple[str, ...],
-        line: Line | None = None,
-    ) -> None:
+    def __init__(self, kind: RepeatKind, aggregate: Aggregate, unit: Unit) -> None:
         self.kind = kind
         self.aggregate = aggregate
         self.unit = unit
         self.loaded: Loaded | None = None
-        self.line = line
-        self.scopes = scopes
+        self.line: Line | None = None
+        self.scopes: tuple[str, ...] = ()
         self.seen = self.calls = self.nanoseconds = 0
-        self.parents: set[int] = set()
+        self.parents: set[int] | None = None
         self.flush: int | None = None
+        self.key: object = None
 
 
 class Unit:
     """The tallies of a scope's run or of a transaction; bounded.
 
     Attributes:
-        tallies: by what makes them one.
-        writes: so many; what was read before one may be another thing behind it.
         owner: the scope's run; None: a transaction.
+        tallies: of what is loaded for objects and of inserted rows, by what makes them one.
+        selects: of SELECTs since the last write, by statement and parameters.
         eager: relationships that were loaded eagerly, where that is watched.
         read: relationships whose attributes were read, likewise.
     """
 
-    __slots__ = ("eager", "owner", "read", "tallies", "writes")
+    __slots__ = ("eager", "owner", "read", "selects", "tallies")
 
     def __init__(self, owner: object | None = None) -> None:
         self.owner = owner
         self.tallies: dict[Any, Tally] = {}
+        self.selects: dict[int, Tally] = {}
         self.eager: dict[Any, Tally] = {}
         self.read: set[Any] = set()
-        self.writes = 0
 
-    def full(self) -> bool:
-        """Whether nothing new is watched any more."""
-        return len(self.tallies) >= _MAX_TALLIES
+    def tally(self, key: object, kind: RepeatKind, aggregate: Aggregate) -> Tally | None:
+        """The tally of a key, made if it is new; None where there is no room for it."""
+        tally = self.tallies.get(key)
+        if tally is None and len(self.tallies) < _MAX_TALLIES:
+            tally = self.tallies[key] = Tally(kind, aggregate, self)
+        return tally
+
+    def select(self, key: int, aggregate: Aggregate) -> Tally:
+        """The tally of a SELECT; where there is no room, those that came once make it."""
+        tally = self.selects.get(key)
+        if tally is None:
+            if len(self.selects) >= _MAX_SELECTS:
+                again = {one: kept for one, kept in list(self.selects.items()) if kept.seen > 1}
+                self.selects = again if len(again) < _MAX_SELECTS / 2 else {}
+            tally = self.selects[key] = Tally("same_select", aggregate, self)
+        return tally
+
+    def wrote(self) -> None:
+        """Forget what was read: the same SELECT may now have other rows."""
+        if self.selects:
+            self.selects = {}
