@@ -227,6 +227,7 @@ class Instrumentation:
                 last_fault=self.faults.last,
                 evicted_fingerprints=self.statistics.evicted,
                 write_failures=self._write_failures,
+                dropped_repeats=self.statistics.repeats.dropped,
             ),
         )
 

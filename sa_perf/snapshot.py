@@ -21,10 +21,11 @@ from typing import Literal, TypeAlias, cast
 from sa_perf.errors import InvalidSnapshot
 from sa_perf.finding import Finding
 from sa_perf.json_values import JSONValue, decoded, encoded
-from sa_perf.plans.history import PlanChange
+from sa_perf.plans.history import PlanChange, finding_of_change
 from sa_perf.plans.sampler import ExplainedStatement, SamplerHealth
 from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.over_eager import EagerLoadStats
+from sa_perf.queries.repeat_findings import repeat_findings
 from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
@@ -72,12 +73,14 @@ class Health:
         last_fault: place and class of the last one.
         evicted_fingerprints: shapes that were moved into "other".
         write_failures: snapshots that could not be written to ``snapshot_path``.
+        dropped_repeats: repetitions for which there was no room among the 500 that are kept.
     """
 
     faults: int = 0
     last_fault: str | None = None
     evicted_fingerprints: int = 0
     write_failures: int = 0
+    dropped_repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,18 +171,22 @@ class Snapshot:
         return next((one for one in self.plans if one.fingerprint.startswith(fingerprint)), None)
 
     def of_database(self, label: str) -> Snapshot:
-        """The same reading with the queries, slow executions and plans of one database alone.
+        """The same reading with the queries, slow executions, plans and repeats of one database.
 
-        Findings of other databases' plans go too. Scopes and transactions stay those of all
-        databases together; a plan that does not say its database stays as well.
+        Findings about other databases go too. Scopes and transactions stay those of all databases
+        together; a plan that does not say its database stays as well.
 
         Args:
             label: of one of `databases`.
         """
-        plans = tuple(one for one in self.plans if one.database in {None, label})
-        others = [one for one in self.plans if one.database not in {None, label}]
+        mine = {None, label}
         findings = list(self.findings)
-        for finding in [each for one in others for each in one.findings]:
+        others = [
+            *(each for one in self.plans if one.database not in mine for each in one.findings),
+            *(finding_of_change(one) for one in self.plan_changes if one.database not in mine),
+            *repeat_findings([one for one in self.repeats if one.database != label]),
+        ]
+        for finding in others:
             # As often as the others have it: two databases may give the same finding.
             if finding in findings:
                 findings.remove(finding)
@@ -188,7 +195,9 @@ class Snapshot:
             databases=tuple(one for one in self.databases if one.label == label),
             queries=tuple(one for one in self.queries if one.database == label),
             slow=tuple(one for one in self.slow if one.database == label),
-            plans=plans,
+            plans=tuple(one for one in self.plans if one.database in mine),
+            plan_changes=tuple(one for one in self.plan_changes if one.database in mine),
+            repeats=tuple(one for one in self.repeats if one.database == label),
             findings=tuple(findings),
         )
 

@@ -44,6 +44,11 @@ def health_lines(snapshot: Snapshot) -> list[str]:
         )
     if health.write_failures:
         lines.append(f"{count(health.write_failures)} snapshots could not be written")
+    if health.dropped_repeats:
+        lines.append(
+            f"{count(health.dropped_repeats)} repetitions were dropped, 500 are kept; name some in "
+            "the setting n_plus_one_ignore"
+        )
     for database in snapshot.databases:
         plans = database.plans
         if plans is None:
