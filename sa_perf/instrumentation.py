@@ -194,7 +194,7 @@ class Instrumentation:
         from sa_perf.post import databases_of, plan_changes_of, plans_of
         from sa_perf.queries.repeat_findings import repeat_findings
         from sa_perf.retention.statistics import policy_stats
-        from sa_perf.snapshot import Health, Snapshot
+        from sa_perf.snapshot import Snapshot
 
         self.fold()
         self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
@@ -222,13 +222,18 @@ class Instrumentation:
             eager_loads=eager_loads,
             findings=_ranked(findings),
             retention=policy_stats(),
-            health=Health(
-                faults=self.faults.count,
-                last_fault=self.faults.last,
-                evicted_fingerprints=self.statistics.evicted,
-                write_failures=self._write_failures,
-                dropped_repeats=self.statistics.repeats.dropped,
-            ),
+            health=self._health(),
+        )
+
+    def _health(self) -> Health:
+        from sa_perf.snapshot import Health
+
+        return Health(
+            faults=self.faults.count,
+            last_fault=self.faults.last,
+            evicted_fingerprints=self.statistics.evicted,
+            write_failures=self._write_failures,
+            dropped_repeats=self.statistics.repeats.dropped,
         )
 
     def reset(self) -> None:
