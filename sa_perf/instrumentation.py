@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sa_perf.finding import Finding
     from sa_perf.post import Everywhere, Post
-    from sa_perf.snapshot import Snapshot
+    from sa_perf.snapshot import Health, Snapshot
 
 __all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation", "living"]
 
