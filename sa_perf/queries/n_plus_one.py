@@ -25,6 +25,7 @@ from sa_perf.queries.tally import Tally, Unit
 
 if TYPE_CHECKING:
     from sa_perf.queries.execution import Context
+    from sa_perf.queries.orm_loads import Loaded
     from sa_perf.queries.shape import Parameters, Shape
 
 __all__ = ["Watch", "allow_repeats"]
@@ -107,10 +108,15 @@ class Watch:
             return eager.get(shape.eager[0]) if eager else None
         run, line = current_scope(), application_line()
         unit = _unit_of_transaction(context) if run is None else _unit_of(run)
+        kind = loaded.kind
+        if kind in ("refresh", "expired_reload"):
+            unit.refreshed = loaded.parent, line
+        if kind == "refresh" or _is_for_refresh(unit, loaded, line):
+            return None
         what = loaded.relationship or loaded.keys or loaded.parent.mapper
         # Not the code itself: hashing that takes up to a microsecond.
         place = (0, 0) if line is None else (id(line.code), line.number)
-        tally = unit.tally((loaded.kind, what, *place), loaded.kind, shape.aggregate)
+        tally = unit.tally((kind, what, *place), kind, shape.aggregate)
         if tally is not None:
             tally.loaded = loaded
             _see(tally, run, line)
@@ -146,6 +152,17 @@ class Watch:
         tally = _unit_of(run).select(key, shape.aggregate)
         _see(tally, run)
         return tally
+
+
+def _is_for_refresh(unit: Unit, loaded: Loaded, line: Line | None) -> bool:
+    """Whether a relationship is loaded since its object is read again.
+
+    What it had loaded eagerly, the ORM then loads like a lazy load, at once and from the same line.
+    """
+    if loaded.kind != "lazy_load" or unit.refreshed is None:
+        return False
+    state, place = unit.refreshed
+    return place == line and (state is None or state is loaded.parent)
 
 
 def _see(tally: Tally, run: ScopeRun | None, line: Line | None = None) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Load", "LoadKind", "Loaded", "Loads", "readable"]
 
-LoadKind: TypeAlias = Literal["lazy_load", "deferred_columns", "expired_reload", "own_query"]
+LoadKind: TypeAlias = Literal[
+    "lazy_load", "deferred_columns", "expired_reload", "own_query", "refresh"
+]
 
 _OPTIONS = "_sa_orm_load_options"
 #: Execution option by which `_announce` says what a statement loads.
@@ -34,7 +36,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         kind: ``own_query``: the application asked for a relationship's rows by itself, through a
-            dynamic or write-only collection.
+            dynamic or write-only collection; ``refresh``: it had an object read again.
         parent: the ORM's state of the object that it is loaded for; None where that is not known.
         relationship: a ``RelationshipProperty``; None for columns.
         keys: names of the columns' attributes, sorted; None: all of them, or a relationship.
@@ -80,9 +82,9 @@ class Load:
             parent = options._lazy_loaded_from
             return None if parent is None else Loaded("lazy_load", parent, self._relationship)
         state = options._refresh_state
-        if state is None or options._is_user_refresh:
+        if state is None:
             return None
-        return self._columns(state)
+        return Loaded("refresh", state) if options._is_user_refresh else self._columns(state)
 
     def _columns(self, state: Any) -> Loaded | None:  # noqa: ANN401  # an InstanceState
         if state.expired:
@@ -123,12 +125,10 @@ class Loads:
         return _eager_of(state)
 
     def close(self) -> None:
-        """Take away the listener on sessions, if there is one."""
+        """Take away the listener on sessions, if there is one and nobody else needs it."""
         with self._lock:
             if self._announcing:
-                from sqlalchemy.orm import Session
-
-                event.remove(Session, "do_orm_execute", _announce)
+                _announcer.leave()
             self._announcing = None
 
     def _choose(self) -> None:
@@ -136,9 +136,7 @@ class Loads:
             if self._announcing is None:
                 self._announcing = not readable()
                 if self._announcing:
-                    from sqlalchemy.orm import Session
-
-                    event.listen(Session, "do_orm_execute", _announce)
+                    _announcer.enter()
 
 
 def readable() -> bool:
@@ -226,9 +224,42 @@ class _AnnouncedLoad:
 _announced = _AnnouncedLoad()
 
 
+class _Announcer:
+    """One listener on all sessions, as long as somebody needs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._needed_by = 0
+
+    def enter(self) -> None:
+        from sqlalchemy.orm import Session
+
+        with self._lock:
+            self._needed_by += 1
+            if self._needed_by == 1:
+                event.listen(Session, "do_orm_execute", _announce)
+
+    def leave(self) -> None:
+        from sqlalchemy.orm import Session
+
+        with self._lock:
+            self._needed_by -= 1
+            if not self._needed_by:
+                event.remove(Session, "do_orm_execute", _announce)
+
+
+_announcer = _Announcer()
+
+
 def _announce(execution: ORMExecuteState) -> None:
-    """Say by public names alone what a lazy load loads; a listener on all sessions."""
+    """Say by public names alone what a SELECT loads lazily; a listener on all sessions."""
+    if not execution.is_select:
+        return  # it has no loader's names
     parent, path = execution.lazy_loaded_from, execution.loader_strategy_path
     if parent is not None and path is not None and hasattr(path[-1], "direction"):
         loaded = Loaded("lazy_load", parent, path[-1])
-        execution.update_execution_options(**{_ANNOUNCED: loaded})
+    elif execution.is_column_load:
+        loaded = Loaded("refresh", None)
+    else:
+        return
+    execution.update_execution_options(**{_ANNOUNCED: loaded})

@@ -62,16 +62,18 @@ class Unit:
         owner: the scope's run; None: a transaction.
         tallies: of what is loaded for objects and of inserted rows, by what makes them one.
         selects: of SELECTs since the last write, by statement and parameters.
+        refreshed: the ORM's state of the object that was read again last, and from which line.
         eager: relationships that were loaded eagerly, where that is watched.
         read: relationships whose attributes were read, likewise.
     """
 
-    __slots__ = ("eager", "owner", "read", "selects", "tallies")
+    __slots__ = ("eager", "owner", "read", "refreshed", "selects", "tallies")
 
     def __init__(self, owner: object | None = None) -> None:
         self.owner = owner
         self.tallies: dict[Any, Tally] = {}
         self.selects: dict[int, Tally] = {}
+        self.refreshed: tuple[Any, Line | None] | None = None
         self.eager: dict[Any, Tally] = {}
         self.read: set[Any] = set()
 

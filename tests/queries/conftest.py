@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from n_plus_one.recording import Library
 from sqlalchemy import (
     Column,
     Engine,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Table,
     delete,
     insert,
+    make_url,
 )
 
 import sa_perf
@@ -68,6 +71,25 @@ def tables() -> tuple[MetaData, Table, Table]:
 def capture(request: pytest.FixtureRequest) -> str:
     """The setting of that name: each way to see an engine's statements in turn."""
     return request.param
+
+
+@pytest.fixture(
+    scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+)
+def library(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Library]:
+    """A database for the programs of the corpus, see `n_plus_one.corpus`."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            url = make_url(f"sqlite:///{tmp_path_factory.mktemp('library') / 'library.db'}")
+            library = Library.at(url, url.set(drivername="sqlite+aiosqlite"))
+        else:
+            server = request.getfixturevalue("postgresql_server")
+            database = stack.enter_context(server.database("postgresql"))
+            library = Library.at(database.url, database.async_url)
+        stack.callback(library.engine.dispose)
+        yield library
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Table, and_, func, select
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
-from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.ext.declarative import ConcreteBase
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
@@ -21,6 +20,14 @@ from sqlalchemy.orm import (
     mapped_column,
     relationship,
 )
+
+try:
+    from sqlalchemy.ext.asyncio import AsyncAttrs
+except ImportError:  # it needs greenlet
+
+    class AsyncAttrs:
+        """What a synchronous application lacks."""
+
 
 #: Rows of most tables.
 MANY = 10

@@ -193,6 +193,50 @@ def refresh_in_a_loop(session: Session) -> None:
 
 
 @program()
+def refresh_of_what_was_loaded_eagerly(session: Session) -> None:
+    """The ORM reads the books again, too, one author at a time."""
+    stmt = select(Author).options(selectinload(Author.books), joinedload(Author.profile))
+    for author in session.scalars(stmt).all():
+        session.refresh(author)
+        assert author.books
+
+
+@program(
+    Fault(kind="expired_one_by_one", place="Author", remedy="Author objects"),
+)
+def expired_with_what_was_loaded_eagerly(session: Session) -> None:
+    authors = session.scalars(select(Author).options(selectinload(Author.books))).all()
+    session.commit()
+    for author in authors:
+        assert author.name
+        assert author.books
+
+
+@expired_with_what_was_loaded_eagerly.mended
+def _read_with_its_books(session: Session) -> None:
+    for author in session.scalars(select(Author).options(selectinload(Author.books))):
+        assert author.name
+        assert author.books
+    session.commit()
+
+
+@program(
+    Fault(place="Author.books", remedy="select(Author).options(selectinload(Author.books))"),
+)
+def refresh_and_a_lazy_load(session: Session) -> None:
+    for author in session.scalars(select(Author)).all():
+        session.refresh(author)
+        assert author.books
+
+
+@refresh_and_a_lazy_load.mended
+def _refresh_at_once(session: Session) -> None:
+    stmt = select(Author).options(selectinload(Author.books))
+    for author in session.scalars(stmt.execution_options(populate_existing=True)):
+        assert author.books
+
+
+@program()
 def read_before_the_commit(session: Session) -> None:
     readers = session.scalars(select(Reader)).all()
     assert all(reader.name for reader in readers)
