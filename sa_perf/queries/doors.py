@@ -151,7 +151,8 @@ class DialectEvents:
                 fetch = Fetch()
                 fetch.shape, fetch.execute_ns, fetch.ended_ns = shape, ended - started, ended
                 fetch.run, fetch.rows, fetch.counted = (run := current_scope()), -1, PENDING
-                fetch.tally = None if run is None else recorder.watch.tally_of(shape, context, run)
+                looked_at = run is not None or shape.watched
+                fetch.tally = recorder.watch.tally_of(shape, context, run) if looked_at else None
                 recorder.append(fetch)
                 context.cursor_fetch_strategy = fetch
                 if fetch.execute_ns >= recorder.slow_ns or len(recorder.pending) >= BATCH:

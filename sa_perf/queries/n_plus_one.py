@@ -74,7 +74,7 @@ class Watch:
         if run is not None and shape.eager:
             self._note_eager(shape, _unit_of(run))
         if shape.load is not None:
-            return self._of_load(shape, context)
+            return self._of_load(shape, context, run)
         if shape.writes:
             self.wrote(run)
         if shape.inserts:
@@ -96,31 +96,38 @@ class Watch:
                 tally = unit.eager[relationship] = Tally("eager_load", shape.aggregate, unit)
             tally.seen += 1
 
-    def _of_load(self, shape: Shape, context: Context) -> Tally | None:
-        """The tally of a statement that the ORM issues for one parent. About 3 us."""
-        if shape.load is None or _allowed.get():
+    def _of_load(self, shape: Shape, context: Context, run: ScopeRun | None) -> Tally | None:
+        """The tally of a statement that the ORM issues for one parent. About 1 us."""
+        load = shape.load
+        if load is None or _allowed.get():
             return None
-        loaded = shape.load.read(context)
+        loaded = load.read(context)
         if loaded is None:
             # A statement of its own for what is loaded eagerly: its time is known.
-            run = current_scope()
             eager = {} if run is None or not shape.eager else _unit_of(run).eager
             return eager.get(shape.eager[0]) if eager else None
-        run, line = current_scope(), application_line()
-        unit = _unit_of_transaction(context) if run is None else _unit_of(run)
-        kind = loaded.kind
+        kind, parent, relationship, keys = loaded
+        line = load.line.find()
+        unit = _unit_of_transaction(context) if run is None else run.unit or _unit_of(run)
         if kind in ("refresh", "expired_reload"):
-            unit.refreshed = loaded.parent, line
-        if kind == "refresh" or _is_for_refresh(unit, loaded, line):
+            unit.refreshed = parent, line
+        if kind == "refresh":
             return None
-        what = loaded.relationship or loaded.keys or loaded.parent.mapper
+        if unit.refreshed is not None and _is_for_refresh(unit.refreshed, loaded, line):
+            return None
         # Not the code itself: hashing that takes up to a microsecond.
-        place = (0, 0) if line is None else (id(line.code), line.number)
-        tally = unit.tally((kind, what, *place), kind, shape.aggregate)
-        if tally is not None:
-            tally.loaded = loaded
-            _see(tally, run, line)
-            _add_parent(tally, loaded.parent)
+        place = None if line is None else (id(line[0]), line[1])
+        key = kind, relationship, keys or parent.mapper if relationship is None else None, place
+        tally = unit.tallies.get(key) or unit.tally(key, kind, shape.aggregate)
+        if tally is None:
+            return None
+        tally.loaded = loaded
+        tally.seen += 1
+        if tally.line is None:
+            _locate(tally, run, line)
+        parents = tally.parents
+        if parent is not None and parents is not None and len(parents) < _MAX_PARENTS:
+            parents.add(id(parent) if parent.key is None else hash(parent.key))
         return tally
 
     def _of_insert(self, shape: Shape, context: Context) -> Tally | None:
@@ -154,33 +161,26 @@ class Watch:
         return tally
 
 
-def _is_for_refresh(unit: Unit, loaded: Loaded, line: Line | None) -> bool:
+def _is_for_refresh(again: tuple[Any, Line | None], loaded: Loaded, line: Line | None) -> bool:
     """Whether a relationship is loaded since its object is read again.
 
     What it had loaded eagerly, the ORM then loads like a lazy load, at once and from the same line.
     """
-    if loaded.kind != "lazy_load" or unit.refreshed is None:
-        return False
-    state, place = unit.refreshed
-    return place == line and (state is None or state is loaded.parent)
+    state, place = again
+    same = state is None or state is loaded.parent
+    return loaded.kind == "lazy_load" and place == line and same
 
 
-def _see(tally: Tally, run: ScopeRun | None, line: Line | None = None) -> None:
+def _see(tally: Tally, run: ScopeRun | None) -> None:
     """Count an execution; where it is the second, keep its place: most come once."""
     tally.seen += 1
     if tally.seen > 1 and tally.line is None:
-        tally.line = line or application_line()
-        names = () if run is None else run.enclosing()
-        tally.scopes = tuple(one.name for one in names if not one.ended_ns)
+        _locate(tally, run, application_line())
 
 
-def _add_parent(tally: Tally, parent: Any) -> None:  # noqa: ANN401  # an InstanceState
-    if parent is None:
-        return
-    if tally.parents is None:
-        tally.parents = set()
-    if len(tally.parents) < _MAX_PARENTS:
-        tally.parents.add(id(parent) if parent.key is None else hash(parent.key))
+def _locate(tally: Tally, run: ScopeRun | None, line: Line | None) -> None:
+    around = () if run is None else run.enclosing()
+    tally.line, tally.scopes = line, tuple(one.name for one in around if not one.ended_ns)
 
 
 def _comparable(parameters: Parameters) -> Any:  # noqa: ANN401

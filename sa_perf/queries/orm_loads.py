@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from sqlalchemy import Table, event
 from sqlalchemy.sql import visitors
 
+from sa_perf.queries.call_site import LastLine
+
 if TYPE_CHECKING:
     from sqlalchemy.orm import ORMExecuteState
 
@@ -51,7 +53,7 @@ class Loaded(NamedTuple):
 class Load:
     """What one compiled statement of the ORM loads: a relationship, or columns of one object."""
 
-    __slots__ = ("_keys", "_own", "_relationship")
+    __slots__ = ("_keys", "_own", "_relationship", "line")
 
     def __init__(
         self,
@@ -69,6 +71,8 @@ class Load:
         """
         self._relationship = relationship
         self._keys = keys
+        #: From which it was executed last.
+        self.line = LastLine()
         self._own = Loaded("own_query", None, relationship) if own else None
 
     def read(self, context: Any) -> Loaded | None:  # noqa: ANN401
@@ -115,7 +119,7 @@ class Loads:
             return None
         if self._announcing is None:
             self._choose()
-        return _announced if self._announcing else _load_of(compiled, state)
+        return _AnnouncedLoad() if self._announcing else _load_of(compiled, state)
 
     def eager(self, compiled: Any) -> tuple[Any, ...]:  # noqa: ANN401
         """The relationships that a statement loads eagerly, where that is asked for."""
@@ -213,15 +217,15 @@ def _collection(mapper: Any, column: Any, stmt: Any) -> Any:  # noqa: ANN401
 class _AnnouncedLoad:
     """Any statement of the ORM, of which `_announce` says what it loads."""
 
-    __slots__ = ()
+    __slots__ = ("line",)
+
+    def __init__(self) -> None:
+        self.line = LastLine()
 
     def read(self, context: Any) -> Loaded | None:  # noqa: ANN401
         """What was announced."""
         found: Loaded | None = context.execution_options.get(_ANNOUNCED)
         return found
-
-
-_announced = _AnnouncedLoad()
 
 
 class _Announcer:

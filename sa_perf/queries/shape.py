@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import ExecutionContext
 
     from sa_perf.queries.aggregate import Aggregate
+    from sa_perf.queries.call_site import LastLine
     from sa_perf.queries.execution import Context, CountsFetches
     from sa_perf.queries.fingerprint import Fingerprinter
     from sa_perf.queries.orm_loads import Loaded, Loads
@@ -29,6 +30,8 @@ _WRITES = ("insert", "update", "delete")
 
 class _Load(Protocol):
     """What the ORM says of its own statements, see `sa_perf.queries.orm_loads`."""
+
+    line: LastLine
 
     def read(self, context: Context) -> Loaded | None:
         """What an execution loads; None where it is not one of many by nature."""
@@ -79,10 +82,10 @@ class Shape:
         self.writes = verb in _WRITES
         #: Reads tables, so it gives the same rows for the same parameters until one is written.
         self.reads = verb == "select" and load is None
-        #: Each execution is looked at for repetition.
+        #: Each execution is looked at for repetition, also outside of scopes.
         self.watched = load is not None or self.inserts
         #: The ordinary case: each execution gives rows, which are fetched next.
-        self.fetches = returns_rows is True and not many and not defaults and not self.watched
+        self.fetches = returns_rows is True and not many and not defaults
         #: The cursor tells after each execution whether it gives rows: raw texts.
         self.asks = returns_rows is None and not many and not defaults
 

@@ -32,7 +32,7 @@ class Tally:
         seen: executions, as they begin.
         calls: executions that are in the sums.
         nanoseconds: that these took.
-        parents: of which something was loaded, by hash; None where it is not the ORM's.
+        parents: of which something was loaded by the ORM, by hash; None for a SELECT.
         flush: number of the flush of the last execution.
         key: under which it is in the sums, once it is.
     """
@@ -82,6 +82,7 @@ class Unit:
         tally = self.tallies.get(key)
         if tally is None and len(self.tallies) < _MAX_TALLIES:
             tally = self.tallies[key] = Tally(kind, aggregate, self)
+            tally.parents = set()
         return tally
 
     def select(self, key: int, aggregate: Aggregate) -> Tally:

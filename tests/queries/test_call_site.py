@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import functools
 import sys
+import threading
 import types
 
 import pytest
 
-from sa_perf.queries.call_site import CallSite, call_site
+from sa_perf.queries.call_site import CallSite, LastLine, call_site
 
 
 def line() -> int:
@@ -205,3 +206,51 @@ def test_frames_of_frameworks_are_passed_over(library: str) -> None:
     module = as_module(library, "def run(function): return function()")
     site, expected = module.run(call_site), line()
     assert (site.file.rpartition("/")[2], site.line) == ("test_call_site.py", expected)
+
+
+# The line of last time
+
+
+def test_the_last_line_is_found_again() -> None:
+    last = LastLine()
+    found = [last.find() for _ in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert found[1] is found[2]
+    assert found[0].number == line() - 3
+
+
+def test_another_line_is_told_from_the_last() -> None:
+    last = LastLine()
+    one, other = last.find(), last.find()
+    again, expected = last.find(), line()
+    assert one.number == other.number == expected - 1
+    assert again.number == expected
+
+
+def test_the_last_line_is_no_other_functions_at_the_same_depth() -> None:
+    last = LastLine()
+
+    def first() -> str:
+        return last.find().call_site().function
+
+    def second() -> str:
+        return last.find().call_site().function
+
+    assert [first(), second(), first()] == [
+        f"{test_the_last_line_is_no_other_functions_at_the_same_depth.__qualname__}.<locals>.{one}"
+        if sys.version_info >= (3, 11)
+        else one
+        for one in ("first", "second", "first")
+    ]
+
+
+def test_the_last_line_is_found_where_the_stack_is_flat() -> None:
+    last = LastLine()
+    library = as_module("sqlalchemy.deep", "def run(f, n): return run(f, n - 1) if n else f()")
+    deep = library.run(last.find, 100)
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(last.find()))
+    thread.start()
+    thread.join()
+    assert deep is not None
+    assert found[0].call_site().line == deep.number + 2

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from n_plus_one.corpus import Program
 from n_plus_one.library import Author, Book, Engineer, Note
 from n_plus_one.programs import PROGRAMS
 from n_plus_one.recording import Library, described, expected, recorded
-from sqlalchemy import delete, event, insert, make_url, select, update
+from sqlalchemy import Engine, delete, event, insert, make_url, select, update
 from sqlalchemy.orm import Session, selectinload, undefer
 
 import sa_perf
@@ -50,6 +50,20 @@ def loads(library) -> Iterator[list[Loaded]]:
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A version of SQLAlchemy in which a private name has gone."""
     monkeypatch.setattr(orm_loads, "_EXECUTING", ("_a_name_of_the_past",))
+
+
+@pytest.fixture
+def install() -> Iterator[Callable[[Engine], sa_perf.Instrumentation]]:
+    """Install sa_perf, and take it away though a test fails."""
+    installed: list[sa_perf.Instrumentation] = []
+
+    def make(engine: Engine) -> sa_perf.Instrumentation:
+        installed.append(sa_perf.install(engine, explain=False))
+        return installed[-1]
+
+    yield make
+    for perf in installed:
+        perf.uninstall()
 
 
 def listeners() -> int:
@@ -136,18 +150,18 @@ def test_nothing_sound_is_found_by_public_names(program: Program, library, unrea
     assert described(recorded(library.engine, program.function, scope=program.name)) == []
 
 
-def test_no_session_is_listened_to_where_the_names_are_private(library) -> None:
+def test_no_session_is_listened_to_where_the_names_are_private(install, library) -> None:
     before = listeners()
-    perf = sa_perf.install(library.engine, explain=False)
+    perf = install(library.engine)
     with Session(library.engine) as session:
         assert session.get_one(Author, 1).books
         assert listeners() == before
     perf.uninstall()
 
 
-def test_the_listener_on_sessions_goes_with_the_installation(library, unreadable) -> None:
+def test_the_listener_on_sessions_goes_with_the_installation(install, library, unreadable) -> None:
     before = listeners()
-    perf = sa_perf.install(library.engine, explain=False)
+    perf = install(library.engine)
     assert listeners() == before
     with Session(library.engine) as session:
         assert session.get_one(Author, 1).books
@@ -156,10 +170,12 @@ def test_the_listener_on_sessions_goes_with_the_installation(library, unreadable
     assert listeners() == before
 
 
-def test_the_listener_stays_for_another_installation(library, unreadable, tmp_path) -> None:
+def test_the_listener_stays_for_another_installation(
+    install, library, unreadable, tmp_path
+) -> None:
     other = Library.at(make_url(f"sqlite:///{tmp_path / 'other.db'}"), library.async_url)
     before = listeners()
-    perfs = [sa_perf.install(one.engine, explain=False) for one in (library, other)]
+    perfs = [install(one.engine) for one in (library, other)]
     for one in (library, other):
         with Session(one.engine) as session:
             assert session.get_one(Author, 1).books
@@ -174,12 +190,12 @@ def test_the_listener_stays_for_another_installation(library, unreadable, tmp_pa
     assert listeners() == before
 
 
-def test_writes_have_no_loader_and_are_left_alone(library, unreadable) -> None:
-    perf = sa_perf.install(library.engine, explain=False)
+def test_writes_have_no_loader_and_are_left_alone(install, library, unreadable) -> None:
+    perf = install(library.engine)
     with Session(library.engine) as session:
         session.execute(insert(Note), [{"text": "one"}, {"text": "two"}])
-        session.execute(update(Note).values(text="three"))
-        session.execute(delete(Note))
+        session.execute(update(Note).where(Note.id < 0).values(text="three"))
+        session.execute(delete(Note).where(Note.id < 0))
     health = perf.snapshot().health
     perf.uninstall()
     assert (health.faults, health.last_fault) == (0, None)
