@@ -155,6 +155,13 @@ def test_retention_refuses_an_unknown_database() -> None:
     assert "unknown databases ['access']; databases are: sqlite," in finished.stderr
 
 
+def test_lazy_loads_are_measured_for_every_subject() -> None:
+    document = json.loads(run("lazy_loads.py", "--quick", "--json"))
+    subjects = {"bare", "n_plus_one off", "sa_perf", "sa_perf, cursor_events"}
+    assert [set(one) for one in document["figures"].values()] == [subjects] * 4
+    assert len(document["targets"]) == 4
+
+
 @pytest.mark.parametrize("sketch", ["sa_perf", "ddsketch", "hdrhistogram"])
 def test_histogram_has_a_row_for_each_sketch(sketch: str, histogram_table: str) -> None:
     assert sketch in histogram_table
