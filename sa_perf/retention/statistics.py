@@ -59,7 +59,11 @@ def note(run: PolicyRun, ended_at: datetime) -> None:
     """Add a policy's run to its sums."""
     with _lock:
         before = _known.get(run.policy) or PolicyStats(
-            policy=run.policy, table=run.table, last_outcome=run.outcome, last_ended_at=ended_at
+            # Names of reflected or quoted tables are no plain texts.
+            policy=str(run.policy),
+            table=str(run.table),
+            last_outcome=run.outcome,
+            last_ended_at=ended_at,
         )
         if run.policy not in _known and len(_known) >= _MOST:
             return

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, insert
+from sqlalchemy.sql import quoted_name
 
 import sa_perf
 from sa_perf.retention import statistics
@@ -55,3 +56,19 @@ def test_a_snapshot_has_the_sums_of_each_policys_runs(engine: Engine) -> None:
     # What retention sends itself is no statement of the application's.
     assert found.calls == recorded
     perf.uninstall()
+
+
+def test_names_that_are_quoted_make_a_snapshot_that_can_be_read(engine: Engine) -> None:
+    event = Table(
+        quoted_name("event", quote=True),
+        MetaData(),
+        Column("id", Integer, primary_key=True),
+        Column("at", DateTime, nullable=False),
+    )
+    event.create(engine)
+    declare(event, RetentionPolicy(days=30, by="at"))
+    perf = sa_perf.install(engine)
+    run(engine, event)
+
+    snapshot = perf.snapshot()
+    assert Snapshot.from_dict(snapshot.to_dict()).retention == snapshot.retention
