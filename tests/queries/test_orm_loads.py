@@ -9,12 +9,14 @@ from n_plus_one.corpus import Program
 from n_plus_one.library import Author, Book, Engineer, Note
 from n_plus_one.programs import PROGRAMS
 from n_plus_one.recording import Library, described, expected, recorded
-from sqlalchemy import Engine, delete, event, insert, make_url, select, update
+from sqlalchemy import Engine, __version__, delete, event, insert, make_url, select, update
 from sqlalchemy.orm import Session, selectinload, undefer
 
 import sa_perf
 from sa_perf.queries import orm_loads
 from sa_perf.queries.orm_loads import Loaded, Loads, readable
+
+VERSION = tuple(int(part) for part in __version__.split(".")[:3] if part.isdigit())
 
 #: What the public names tell: that a relationship is loaded lazily.
 LAZY = [
@@ -147,6 +149,8 @@ def test_lazy_loads_are_found_by_public_names_too(program: Program, library, unr
 
 @pytest.mark.parametrize("program", SOUND, ids=lambda one: one.name)
 def test_nothing_sound_is_found_by_public_names(program: Program, library, unreadable) -> None:
+    if program.name == "batches.yield_per_with_an_eager_load" and VERSION < (2, 0, 50):
+        pytest.skip("SQLAlchemy before 2.0.50 fails at this with any listener to do_orm_execute")
     assert described(recorded(library.engine, program.function, scope=program.name)) == []
 
 

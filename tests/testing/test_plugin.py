@@ -32,7 +32,10 @@ class Order(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
 
 def names(session, *options):
-    return [len(user.orders) for user in session.scalars(select(User).options(*options))]
+    found = []
+    for user in session.scalars(select(User).options(*options)):
+        found.append(len(user.orders))
+    return found
 
 @pytest.fixture(scope="session")
 def engine():
