@@ -159,7 +159,9 @@ class Instrumentation:
         self.gives_way = gives_way
         self.everywhere = False
         self.faults = Faults()
-        repeats = Repeats(settings.n_plus_one_threshold, settings.n_plus_one_ignored)
+        repeats = Repeats(
+            settings.n_plus_one_threshold, settings.n_plus_one_ignored, faults=self.faults
+        )
         self.statistics = Statistics(settings.max_fingerprints, repeats=repeats)
         self.slow_log = SlowLog(settings.slow_log_size, log=settings.log_slow)
         self._started_at = _utc_now()

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from sa_perf.queries.call_site import CallSite
+from sa_perf.queries.faults import Faults
 from sa_perf.queries.loader_options import Remedy, remedy_for
 from sa_perf.queries.tally import RepeatKind, Tally
 
@@ -91,9 +92,14 @@ class Repeats:
         threshold: executions of a unit from which on it is a repetition, >= 2.
         ignore: patterns, as of `fnmatch`, of what is none: attributes (``User.orders``), call
             sites (``app/views.py:12``, ``app/legacy/*``), scopes.
+        faults: where faults of our own are counted: a mapping that defeats the reading of its
+            relationships must not end the fold, nor a snapshot.
     """
 
-    def __init__(self, threshold: int = 5, ignore: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, threshold: int = 5, ignore: tuple[str, ...] = (), *, faults: Faults | None = None
+    ) -> None:
+        self._faults = Faults() if faults is None else faults
         self._threshold = threshold
         self._ignore = ignore
         self._sums: dict[Any, _Sums | None] = {}
@@ -175,7 +181,12 @@ class Repeats:
                 self.dropped += 1
                 return None
             site = None if line is None else line.call_site()
-            sums = _Sums(tally, site)
+            try:
+                sums = _Sums(tally, site)
+            except Exception as error:
+                self._faults.note("remedy", error)
+                self._sums[key] = None
+                return None
             places = () if site is None else (site.file, f"{site.file}:{site.line}")
             self._sums[key] = None if self._is_ignored(sums.remedy.name, *places) else sums
         return key

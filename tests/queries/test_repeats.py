@@ -9,6 +9,7 @@ import pytest
 from sa_perf.queries import repeats
 from sa_perf.queries.aggregate import Aggregate
 from sa_perf.queries.call_site import Line
+from sa_perf.queries.faults import Faults
 from sa_perf.queries.repeats import Repeats, RepeatStats
 from sa_perf.queries.tally import RepeatKind, Tally, Unit
 
@@ -136,3 +137,20 @@ def test_a_pattern_ignores_by_file_line_or_scope(pattern: str) -> None:
     one.scopes = ("inner", "job 1")
     count(kept, one, 2)
     assert frozen(kept) == []
+
+
+def test_a_mapping_that_defeats_the_reading_is_counted_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defeated(_: Tally) -> None:
+        raise KeyError("a relationship of another kind")
+
+    monkeypatch.setattr(repeats, "remedy_for", defeated)
+    faults = Faults()
+    kept, of = Repeats(threshold=2, faults=faults), aggregate()
+    count(kept, tally(of), 3)
+    count(kept, tally(of), 3)
+
+    assert frozen(kept) == []
+    assert (faults.count, faults.last) == (1, "remedy: KeyError")
+    assert len(caplog.records) == 1
