@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sa_perf.dialects import IndexFacts, PlanNode
+from sa_perf.dialects.index_trials.definition import IndexKey
 from sa_perf.finding import Finding
 from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.reading import Condition
-from sa_perf.plans.remedies import IndexKey, covering_index, create_index, rewritten
+from sa_perf.plans.remedies import covering_index, create_index, rewritten
 
 __all__ = ["cast_columns", "defeats", "usable_conditions"]
 

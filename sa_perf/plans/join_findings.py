@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 
 from sa_perf.dialects import PlanNode
+from sa_perf.dialects.index_trials.definition import IndexKey
 from sa_perf.finding import Finding
 from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.index_defeats import usable_conditions
 from sa_perf.plans.reading import Block
-from sa_perf.plans.remedies import IndexKey, covering_index, create_index, key_columns
+from sa_perf.plans.remedies import covering_index, create_index, key_columns
 
 __all__ = ["automatic_indexes", "driven_scan", "inner_scans", "is_inner"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sa_perf.dialects import PlanNode, TableFacts
+from sa_perf.dialects.index_trials.definition import IndexKey
 from sa_perf.finding import Finding
 from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.reading import Block, OrderKey
-from sa_perf.plans.remedies import IndexKey, covering_index, create_index, key_columns
+from sa_perf.plans.remedies import covering_index, create_index, key_columns
 
 __all__ = ["deep_offsets", "disk_use", "sorts", "temporary_tables"]
 

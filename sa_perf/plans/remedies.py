@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sa_perf.dialects import ColumnFacts, Dialect, IndexFacts, TableFacts
+from sa_perf.dialects.index_trials.definition import IndexDefinition, IndexKey
 from sa_perf.plans.reading import Condition
 
-__all__ = ["IndexKey", "covering_index", "create_index", "key_columns", "rewritten"]
+__all__ = ["covering_index", "create_index", "key_columns", "rewritten"]
 
 _MAX_KEYS = 4
-_MAX_NAME = 60
 _DAYS = frozenset({"DATE", "TO_DATE", "TRUNC"})
 _PARTS_OF_TIME = frozenset(
     {"YEAR", "MONTH", "EXTRACT", "STRFTIME", "DATE_PART", "DATE_TRUNC", "DATE_FORMAT"}
@@ -25,42 +25,26 @@ _SUBSTITUTES = frozenset({"COALESCE", "IFNULL", "NVL"})
 _TWO_VALUED = ("bool", "tinyint(1)", "bit(1)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexKey:
-    """One key of an index to make: a column or an expression, and what stands behind it."""
-
-    column: str | None = None
-    expression: str | None = None
-    suffix: str = ""
-    descending: bool = False
-
-
 def create_index(
     dialect: Dialect, facts: TableFacts | None, keys: Sequence[IndexKey]
 ) -> str | None:
     """``CREATE INDEX`` on these keys; None if a column is unknown or takes no plain index."""
     if facts is None or not keys:
         return None
-    texts, names = [], []
+    made = []
     for key in keys[:_MAX_KEYS]:
         if key.column is not None:
             column = facts.column(key.column)
             if column is None or not dialect.is_indexable(column.type):
                 return None
-            text = dialect.quote(column.name)
-            names.append(column.name)
-        elif key.expression is not None and dialect.expression_indexes:
-            text = f"({key.expression})"
-            names.append("".join(c if c.isalnum() else "_" for c in key.expression.lower()))
-        else:
+            key = replace(key, column=column.name)
+        elif key.expression is None or not dialect.expression_indexes:
             return None
-        suffix = f" {key.suffix}" if key.suffix else ""
-        texts.append(f"{text}{suffix}{' DESC' if key.descending else ''}")
-    name = "_".join(part.strip("_") for part in ("ix", facts.name, *names))[:_MAX_NAME]
-    taken = {index.name.casefold() for index in facts.indexes}
-    unique = name if name.casefold() not in taken else f"{name}_2"
-    target = dialect.quote(facts.name)
-    return f"CREATE INDEX {dialect.quote(unique)} ON {target} ({', '.join(texts)})"
+        made.append(key)
+    index = IndexDefinition(table=facts.name, keys=tuple(made))
+    taken = {one.name.casefold() for one in facts.indexes}
+    name = index.name if index.name.casefold() not in taken else f"{index.name}_2"
+    return index.create_sql(dialect, name=name)
 
 
 def covering_index(facts: TableFacts | None, columns: Sequence[str]) -> IndexFacts | None:

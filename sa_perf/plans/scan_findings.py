@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sa_perf.dialects import PlanNode
+from sa_perf.dialects.index_trials.definition import IndexKey
 from sa_perf.finding import Finding, Severity
 from sa_perf.plans.case import Case, Ranked, amount
 from sa_perf.plans.index_defeats import defeats, usable_conditions
 from sa_perf.plans.join_findings import driven_scan, is_inner
 from sa_perf.plans.reading import Block, Condition
-from sa_perf.plans.remedies import IndexKey, covering_index, create_index, key_columns
+from sa_perf.plans.remedies import covering_index, create_index, key_columns
 
 __all__ = ["filtered_index_scans", "table_scans"]
 
