@@ -62,11 +62,13 @@ class ConditionReader:
         dialect: of the database.
         scope: of the block.
         values: bind values by the names that stand in the tree.
+        keep_literals: show literals in expressions and constant conditions.
     """
 
     dialect: Dialect
     scope: Scope
     values: Mapping[str, object]
+    keep_literals: bool = False
 
     def pair(self, part: exp.Expr) -> JoinPair | None:
         """The columns that a join holds equal; None if the condition is none of that."""
@@ -89,9 +91,12 @@ class ConditionReader:
 
     def condition(self, part: exp.Expr) -> Condition:
         """Read a condition; what is not understood is of kind ``"other"``."""
+        found = self._condition(_bare(part))
+        return found if found.table is None else replace(found, constant=self._constant(part))
+
+    def _condition(self, part: exp.Expr) -> Condition:
         from sqlglot import exp
 
-        part = _bare(part)
         if isinstance(part, exp.Or):
             return self._either(part)
         if isinstance(part, exp.Not):
@@ -159,7 +164,7 @@ class ConditionReader:
             column=column,
             expression=text,
             function=None if text is None else _function(text),
-            literals=text is not None and any(side.find_all(exp.Literal, exp.Placeholder)),
+            literals=text is not None and any(side.find_all(*self._left_out())),
             value=self._value_kind(others),
         )
 
@@ -267,8 +272,29 @@ class ConditionReader:
         for column in list(copy.find_all(exp.Column)):
             column.set("table", None)
         text = copy.sql(dialect=self.dialect.sqlglot_name)
+        if self.keep_literals and copy.find(exp.Placeholder) is None:
+            return text
         text = self.dialect.lexer.rewrite(text, "pyformat", lambda key: "?")
         return self.dialect.lexer.rewrite(self.dialect.lexer.redact(text), "named", lambda key: "?")
+
+    def _left_out(self) -> tuple[type[exp.Expr], ...]:
+        """What an expression may hold that its text does not show."""
+        from sqlglot import exp
+
+        return (exp.Placeholder,) if self.keep_literals else (exp.Literal, exp.Placeholder)
+
+    def _constant(self, part: exp.Expr) -> str | None:
+        """A condition that is alike in each call, in plain comparisons; None of any other."""
+        from sqlglot import exp
+
+        plain = (
+            exp.And, exp.Or, exp.Not, exp.Paren, exp.Is, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT,
+            exp.LTE, exp.In, exp.Between, exp.Column, exp.Identifier, exp.Null, exp.Boolean,
+        )  # fmt: skip
+        kept = (exp.Literal, exp.Neg) if self.keep_literals else ()
+        if not all(isinstance(node, (*plain, *kept)) for node in part.walk()):
+            return None
+        return self._text(_bare(part))
 
     def _value_kind(self, others: Sequence[exp.Expr | None]) -> ValueKind:
         from sqlglot import exp

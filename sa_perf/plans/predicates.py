@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects import Dialect, TableFacts
@@ -31,6 +31,8 @@ def read(
     dialect: Dialect,
     facts: Mapping[str, TableFacts],
     parameters: object = None,
+    shape: bool = False,
+    keep_literals: bool = False,
 ) -> Reading:
     """Read a statement; of one that cannot be read, an empty reading.
 
@@ -40,12 +42,21 @@ def read(
         facts: columns by table, to tell whose an unqualified column is.
         parameters: as they go to the driver; only their types, the first character of patterns
             and the size of an OFFSET are looked at.
+        shape: ``?`` may stand for a literal, whatever the driver's placeholders are.
+        keep_literals: keep them in the texts of the reading.
     """
-    tree, values = _parsed(statement, dialect, parameters)
+    tree, values = _parsed(statement, dialect, parameters, shape=shape)
     if tree is None:
         return Reading()
+    names = _facts_by_table(facts)
+
+    def reader(scope: Scope) -> ConditionReader:
+        return ConditionReader(
+            dialect=dialect, scope=scope, values=values, keep_literals=keep_literals
+        )
+
     try:
-        return Reading(blocks=tuple(_blocks(tree, dialect, facts, values)))
+        return Reading(blocks=tuple(_blocks(tree, names, reader)))
     except (RecursionError, AttributeError, TypeError, ValueError):
         # A tree of a form that this sqlglot has and we do not know.
         _LOGGER.debug("a statement could not be read", exc_info=True)
@@ -53,7 +64,7 @@ def read(
 
 
 def _parsed(
-    statement: str, dialect: Dialect, parameters: object
+    statement: str, dialect: Dialect, parameters: object, *, shape: bool
 ) -> tuple[exp.Expr | None, dict[str, object]]:
     if len(statement) > _MAX_PARSED:
         return None, {}
@@ -66,6 +77,8 @@ def _parsed(
         return f":{names.setdefault(key, f'p{len(names)}')}"
 
     text = dialect.lexer.rewrite(statement, dialect.paramstyle, named)
+    if shape and dialect.paramstyle != "qmark":
+        text = dialect.lexer.rewrite(text, "qmark", lambda key: f":literal{key}")
     try:
         trees = sqlglot.parse(text, read=dialect.sqlglot_name)
     except (SqlglotError, RecursionError):
@@ -77,9 +90,8 @@ def _parsed(
 
 def _blocks(
     tree: exp.Expr,
-    dialect: Dialect,
     facts: Mapping[str, TableFacts],
-    values: Mapping[str, object],
+    reader_of: Callable[[Scope], ConditionReader],
 ) -> Iterable[Block]:
     from sqlglot import exp
 
@@ -93,11 +105,8 @@ def _blocks(
             and source.name
             and not (source.name.casefold() in common and not source.db)
         }
-        scope = Scope(
-            tables=tables, facts=_facts_by_table(facts), whole=len(tables) == len(sources)
-        )
-        reader = ConditionReader(dialect=dialect, scope=scope, values=values)
-        yield _block(node, reader, outermost=node is tree, sources=len(sources))
+        scope = Scope(tables=tables, facts=facts, whole=len(tables) == len(sources))
+        yield _block(node, reader_of(scope), outermost=node is tree, sources=len(sources))
 
 
 def _block(node: exp.Expr, reader: ConditionReader, *, outermost: bool, sources: int) -> Block:

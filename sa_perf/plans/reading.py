@@ -1,7 +1,7 @@
 """What a statement asks for, as far as the findings need it.
 
-`sa_perf.plans.predicates` makes a `Reading` of a statement's text. It holds names and shapes, but
-no literal and no bind value.
+`sa_perf.plans.predicates` makes a `Reading` of a statement's text. It holds names and shapes, no
+bind value, and no literal unless they were asked for.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Condition:
         column: the only column, where one side is that column or an expression of it.
         expression: the expression around the column, literals as ``?``; None for the bare column.
         function: name of the outermost function or ``"CAST"`` in it.
-        literals: the expression holds literals or parameters.
+        literals: the expression holds literals or parameters, which ``expression`` does not show.
+        constant: the whole condition, where it compares columns of one table with nothing that
+            changes from call to call, e.g. ``deleted_at IS NULL``; else None.
         value: what the column is compared with.
         leading_wildcard: of a ``like``: the pattern begins with ``%`` or ``_``; None if unknown.
         ignores_case: of a ``like``: it is ILIKE.
@@ -52,6 +54,7 @@ class Condition:
     expression: str | None = None
     function: str | None = None
     literals: bool = False
+    constant: str | None = None
     value: ValueKind = "unknown"
     leading_wildcard: bool | None = None
     ignores_case: bool = False
