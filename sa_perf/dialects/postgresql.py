@@ -25,7 +25,7 @@ from sa_perf.errors import ExplainError, ExplainRefused
 if TYPE_CHECKING:
     from sa_perf.dialects.facts import ColumnFacts, TableFacts
 
-__all__ = ["PostgreSQL"]
+__all__ = ["PostgreSQL", "read_only"]
 
 _CANCELED = "57014"
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -89,7 +89,7 @@ class PostgreSQL(Dialect):
         generic = question.values is None and bool(self.lexer.placeholders(statement, style))
         if generic and question.analyze:
             raise ExplainRefused("the statement has parameters, and to run it they are needed")
-        with _read_only(dbapi_connection, question.timeout_seconds):
+        with read_only(dbapi_connection, question.timeout_seconds):
             version = self.server_version(dbapi_connection)
             if generic:
                 rows = self._generic(dbapi_connection, statement, style, _major(version))
@@ -121,7 +121,7 @@ class PostgreSQL(Dialect):
         """See `Dialect.table_facts`. Reads the catalog only, in a read-only transaction."""
         from sa_perf.dialects.postgresql_catalog import table_facts
 
-        with _read_only(dbapi_connection, 2.0):
+        with read_only(dbapi_connection, 2.0):
             return table_facts(dbapi_connection, tables)
 
     def is_indexable(self, type_name: str) -> bool:
@@ -153,11 +153,6 @@ class PostgreSQL(Dialect):
         self, dbapi_connection: DBAPIConnection, statement: str, style: str, version: int
     ) -> list[tuple[object, ...]]:
         """Plan a statement for any values."""
-        if version < _FORCE_GENERIC_VERSION:
-            raise ExplainError(
-                f"PostgreSQL {version} cannot plan a statement without the values of its "
-                f"parameters; {_FORCE_GENERIC_VERSION} and later can"
-            )
         keys: list[str | int] = []
 
         def numbered(key: str | int) -> str:
@@ -169,15 +164,45 @@ class PostgreSQL(Dialect):
             return f"${keys.index(key) + 1}"
 
         text = self.lexer.rewrite(statement, style, numbered)
+        return self.explain_for_any(
+            dbapi_connection, text, len(keys), version=version, paramstyle=style
+        )
+
+    def explain_for_any(
+        self,
+        dbapi_connection: DBAPIConnection,
+        statement: str,
+        parameters: int,
+        *,
+        version: int,
+        paramstyle: str,
+    ) -> list[tuple[object, ...]]:
+        """Ask for the plan that a statement gets whatever its values are.
+
+        Args:
+            dbapi_connection: in a transaction that will be rolled back.
+            statement: its parameters as ``$1``, ``$2`` and so on.
+            parameters: how many there are.
+            version: of the server, its first number.
+            paramstyle: the driver's.
+
+        Raises:
+            ExplainError: the server is too old for that.
+        """
+        if version < _FORCE_GENERIC_VERSION:
+            raise ExplainError(
+                f"PostgreSQL {version} cannot plan a statement without the values of its "
+                f"parameters; {_FORCE_GENERIC_VERSION} and later can"
+            )
         # asyncpg sends all by the extended protocol, where GENERIC_PLAN wants values after all.
-        if version >= _GENERIC_PLAN_VERSION and style in ("pyformat",):
-            return fetch(dbapi_connection, self.explain_sql(text, generic=True))
+        if version >= _GENERIC_PLAN_VERSION and paramstyle == "pyformat":
+            return fetch(dbapi_connection, self.explain_sql(statement, generic=True))
         name = f"sa_perf_{next(_prepared)}"
-        fetch(dbapi_connection, f"PREPARE {name} AS {text}")
+        fetch(dbapi_connection, f"PREPARE {name} AS {statement}")
         try:
             fetch(dbapi_connection, "SET LOCAL plan_cache_mode = force_generic_plan")
-            nulls = ", ".join(["NULL"] * len(keys))
-            return fetch(dbapi_connection, self.explain_sql(f"EXECUTE {name}({nulls})"))
+            nulls = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+            return fetch(dbapi_connection, self.explain_sql(f"EXECUTE {name}{nulls}"))
         finally:
             # Rolling back would not take it away. In a failed transaction this fails too; the
             # connection is then closed by its owner.
@@ -196,8 +221,13 @@ class PostgreSQL(Dialect):
 
 
 @contextmanager
-def _read_only(dbapi_connection: DBAPIConnection, timeout_seconds: float) -> Iterator[None]:
-    """A read-only transaction with limits, rolled back at its end."""
+def read_only(dbapi_connection: DBAPIConnection, timeout_seconds: float) -> Iterator[None]:
+    """A read-only transaction with limits, rolled back at its end.
+
+    Args:
+        dbapi_connection: in no transaction.
+        timeout_seconds: limit for each statement and each wait for a lock, > 0.
+    """
     milliseconds = max(1, round(timeout_seconds * 1_000))
     # A driver in autocommit mode begins no transaction, without which SET LOCAL does nothing.
     autocommit = bool(getattr(dbapi_connection, "autocommit", False))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
 
-__all__ = ["table_facts"]
+__all__ = ["literal", "qualified", "table_facts"]
 
 _MAX_TABLES = 50
 _PAGE_BYTES = 8_192
@@ -71,7 +71,7 @@ def table_facts(dbapi_connection: DBAPIConnection, tables: Iterable[str]) -> dic
     asked = list(tables)[:_MAX_TABLES]
     if not asked:
         return {}
-    names = ", ".join(f"({_literal(name)}, {_literal(_qualified(name))})" for name in asked)
+    names = ", ".join(f"({literal(name)}, {literal(qualified(name))})" for name in asked)
     found = fetch(dbapi_connection, _TABLES.format(names=names))
     oids = ", ".join(sorted({str(int(str(row[1]))) for row in found}))
     if not oids:
@@ -126,12 +126,14 @@ def _index(name: str, rows: list[tuple[object, ...]]) -> IndexFacts:
     )
 
 
-def _qualified(name: str) -> str:
+def qualified(name: str) -> str:
+    """A table's name, ``schema.name`` where it says so, quoted for ``to_regclass()``."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
 
 
-def _literal(text: str) -> str:
-    # Names only; E'' makes a backslash safe whatever standard_conforming_strings says.
+def literal(text: str) -> str:
+    """A text of sa_perf's own or a name as a string of SQL; no place for bind values."""
+    # E'' makes a backslash safe whatever standard_conforming_strings says.
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
