@@ -77,6 +77,12 @@ class Dialect:
     expression_indexes: ClassVar[bool] = False
     #: An index may hold the rows of one condition only.
     partial_indexes: ClassVar[bool] = False
+    #: An index may carry columns along that are no keys: ``INCLUDE``.
+    included_columns: ClassVar[bool] = False
+    #: Operator classes stand behind keys, e.g. one for patterns.
+    operator_classes: ClassVar[bool] = False
+    #: An index can be made, and dropped, while others write: ``CONCURRENTLY``.
+    concurrent_indexes: ClassVar[bool] = False
     #: LIKE takes ``a`` for ``A``, whatever the column's collation.
     like_ignores_case: ClassVar[bool] = False
     #: An index on an expression answers ``expression LIKE 'abc%'``.

@@ -49,6 +49,9 @@ class PostgreSQL(Dialect):
     expression_indexes = True
     pattern_indexes_on_expressions = True
     partial_indexes = True
+    operator_classes = True
+    included_columns = True
+    concurrent_indexes = True
     sort_memory_setting = "SET LOCAL work_mem = '{megabytes}MB'"
     _plain_texts: ClassVar[frozenset[str]] = frozenset(
         {"Relation Name", "Schema", "Alias", "Index Name", "CTE Name", "Function Name", "Node Type"}

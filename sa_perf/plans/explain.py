@@ -7,7 +7,6 @@ database is asked on the connection that sees it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -17,21 +16,19 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from sa_perf.dialects import DBAPIConnection, Dialect, Plan, TableFacts, dialect_for
 from sa_perf.errors import ExplainRefused
-from sa_perf.plans.offers import may_wait, on_own_connection, tables_of
+from sa_perf.plans.asking import ask, engine_of
+from sa_perf.plans.offers import tables_of
 from sa_perf.plans.reads_only import require_read
 
 if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection, Engine, Executable
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-    from sqlalchemy.orm import Query, Session, scoped_session
+    from sqlalchemy.orm import Query
     from sqlalchemy.sql import ClauseElement
 
+    from sa_perf.plans.asking import Bind
+
     Statement: TypeAlias = "Executable | Query[object] | str"
-    Bind: TypeAlias = (
-        "Session | scoped_session[Session] | AsyncSession | Connection | AsyncConnection | Engine "
-        "| AsyncEngine"
-    )
 
 __all__ = ["explain"]
 
@@ -82,7 +79,7 @@ def explain(
     """
     if not timeout_seconds > 0:
         raise ExplainRefused(f"timeout_seconds is a number above 0, got {timeout_seconds!r}")
-    engine, connection = _engine_of(bind, statement)
+    engine, connection = engine_of(bind, clause=_clause(statement), function="explain")
     dialect = dialect_for(engine)
     text, parameters = _compiled(statement, engine)
     dialect.require_explainable(text)
@@ -98,31 +95,6 @@ def explain(
     plan, facts = _ask(engine, connection, asked)
     _print(plan, facts, asked, dialect=dialect, notes=notes, console=console)
     return plan
-
-
-def _engine_of(bind: Bind, statement: Statement) -> tuple[Engine, Connection | None]:
-    """The engine to ask, and the connection that is already open, if there is one."""
-    from sqlalchemy import Connection, Engine
-
-    found: object = bind
-    for name in ("sync_session", "sync_connection", "sync_engine"):
-        found = getattr(found, name, None) or found
-    if callable(found) and hasattr(found, "registry"):
-        found = found()  # a scoped_session
-    if hasattr(found, "get_bind"):
-        session = cast("Session", found)
-        clause = _clause(statement)
-        found = session.get_bind(clause=clause)
-        if isinstance(found, Engine) and session.in_transaction():
-            options: dict[str, object] = {} if clause is None else {"clause": clause}
-            return found, session.connection(bind_arguments=options)
-    if isinstance(found, Connection):
-        return found.engine, found
-    if isinstance(found, Engine):
-        return found, None
-    raise ExplainRefused(
-        f"explain() takes a session, a connection or an engine, got {type(bind).__name__}"
-    )
 
 
 def _clause(statement: Statement) -> ClauseElement | None:
@@ -162,9 +134,7 @@ def _compiled(statement: Statement, engine: Engine) -> tuple[str, object]:
 def _ask(
     engine: Engine, connection: Connection | None, asked: _Asked
 ) -> tuple[Plan, Mapping[str, TableFacts]]:
-    answers: list[tuple[Plan, Mapping[str, TableFacts]]] = []
-
-    def ask(dbapi_connection: DBAPIConnection) -> None:
+    def work(dbapi_connection: DBAPIConnection) -> tuple[Plan, Mapping[str, TableFacts]]:
         # Now that the engine has connected, it is known which database it is.
         dialect = dialect_for(engine)
         plan = dialect.explain(
@@ -176,75 +146,15 @@ def _ask(
             keep_literals=True,
         )
         tables = tables_of(dialect, plan, asked.statement)
-        answers.append((plan, dialect.table_facts(dbapi_connection, tables)))
+        return plan, dialect.table_facts(dbapi_connection, tables)
 
-    def ask_beside() -> None:
-        def ask_ready(dbapi_connection: DBAPIConnection) -> None:
-            dialect_for(engine).begin_session(dbapi_connection, asked.timeout_seconds)
-            ask(dbapi_connection)
-
-        on_own_connection(engine, ask_ready)
-
-    if not _asked_here(engine, connection, ask):
-        _outside_of_event_loops(engine, ask_beside)
-    return answers[0]
-
-
-def _asked_here(
-    engine: Engine, connection: Connection | None, ask: Callable[[DBAPIConnection], None]
-) -> bool:
-    """Ask on the connection that alone sees the database; False if any connection sees it."""
-    dialect = dialect_for(engine)
-    if engine.dialect.is_async and dialect.is_in_memory(engine.url) and not may_wait(engine):
-        raise ExplainRefused(
-            "only the session's own connection sees this database; call: "
-            "await session.run_sync(lambda s: explain(statement, s))"
-        )
-    if connection is not None:
-        dbapi_connection = connection.connection.dbapi_connection
-        if dbapi_connection is None or not _is_private(dialect, dbapi_connection, engine):
-            return False
-        ask(dbapi_connection)  # type: ignore[arg-type]  # SQLAlchemy's protocol is wider
-        return True
-    if not dialect.is_in_memory(engine.url):
-        return False
-    raw = engine.raw_connection()
-    try:
-        if raw.dbapi_connection is None or not _is_private(dialect, raw.dbapi_connection, engine):
-            return False
-        ask(raw.dbapi_connection)  # type: ignore[arg-type]  # likewise
-        return True
-    finally:
-        raw.close()
-
-
-def _is_private(dialect: Dialect, dbapi_connection: object, engine: Engine) -> bool:
-    if engine.dialect.is_async:
-        return dialect.is_in_memory(engine.url)
-    try:
-        return dialect.is_private(dbapi_connection)  # type: ignore[arg-type]  # a driver's own
-    except Exception:  # bound to another thread: the URL's word stands
-        return dialect.is_in_memory(engine.url)
-
-
-def _outside_of_event_loops(engine: Engine, work: Callable[[], None]) -> None:
-    """Run where no event loop runs, since an asynchronous driver gets one of its own."""
-    if not engine.dialect.is_async:
-        work()
-        return
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="sa_perf-explain-now", daemon=True)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
+    return ask(
+        engine,
+        connection,
+        work,
+        timeout_seconds=asked.timeout_seconds,
+        call="explain(statement, s)",
+    )
 
 
 def _print(

@@ -70,12 +70,15 @@ class IndexDefinition:
         digest = hashlib.blake2b(whole.encode("utf-8", "backslashreplace"), digest_size=4)
         return f"{whole[: _MAX_NAME - 9]}_{digest.hexdigest()}"
 
-    def create_sql(self, dialect: Dialect, *, name: str | None = None) -> str:
+    def create_sql(
+        self, dialect: Dialect, *, name: str | None = None, concurrently: bool = False
+    ) -> str:
         """The statement that makes it.
 
         Args:
             dialect: whose quoting applies.
             name: of the index; by default `name`.
+            concurrently: while others write, which no transaction may do.
         """
         keys = ", ".join(_key_sql(dialect, key) for key in self.keys)
         table = dialect.quote(self.table)

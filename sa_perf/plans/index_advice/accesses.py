@@ -1,0 +1,175 @@
+"""What each table of a statement is asked for, as keys that an index could have. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sa_perf.dialects import Dialect, TableFacts
+from sa_perf.dialects.index_trials.definition import IndexKey
+from sa_perf.plans.reading import Block, Condition, OrderKey, Reading
+
+__all__ = ["Access", "accesses"]
+
+_EQUALITIES = frozenset({"equal", "in", "null", "in_query"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What one block of a statement asks one table for.
+
+    Attributes:
+        table: as the statement writes it, with its schema where that is given.
+        facts: of the table.
+        equal: keys that WHERE holds equal to one value.
+        listed: keys that it holds equal to one of several values.
+        joined: keys that a join holds equal to columns of another table.
+        ranges: keys that it bounds, or whose beginning a LIKE gives.
+        branches: keys of an OR, each branch's first.
+        order: of the ORDER BY, where all of it is the table's; else empty.
+        group: of the GROUP BY or the DISTINCT, likewise.
+        constants: conditions that are alike in each call -> columns that they are about.
+        needed: every column of the table that the block names; None if that is not clear.
+        limited: it takes no more than some rows.
+    """
+
+    table: str
+    facts: TableFacts
+    equal: tuple[IndexKey, ...] = ()
+    listed: tuple[IndexKey, ...] = ()
+    joined: tuple[IndexKey, ...] = ()
+    ranges: tuple[IndexKey, ...] = ()
+    branches: tuple[IndexKey, ...] = ()
+    order: tuple[IndexKey, ...] = ()
+    group: tuple[IndexKey, ...] = ()
+    constants: Mapping[str, str | None] | None = None
+    needed: frozenset[str] | None = None
+    limited: bool = False
+
+
+def accesses(
+    reading: Reading, *, dialect: Dialect, facts: Mapping[str, TableFacts]
+) -> Iterator[Access]:
+    """Each table of each block; those without facts (views, CTEs, functions) are left out.
+
+    Args:
+        reading: of the statement.
+        dialect: of the database.
+        facts: by the names that the statement gives the tables, in lower case.
+    """
+    for block in reading.blocks:
+        for alias, table in block.tables.items():
+            known = facts.get(table.casefold())
+            if known is not None:
+                yield _Reader(block, alias, known, dialect).access(table)
+
+
+class _Reader:
+    def __init__(self, block: Block, alias: str, facts: TableFacts, dialect: Dialect) -> None:
+        self._block = block
+        self._alias = alias
+        self._facts = facts
+        self._dialect = dialect
+
+    def access(self, table: str) -> Access:
+        block, alias = self._block, self._alias
+        conditions = block.of(alias)
+        needed = block.columns
+        return Access(
+            table=table,
+            facts=self._facts,
+            equal=self._of(conditions, lambda one: one.kind in ("equal", "null")),
+            listed=self._of(conditions, lambda one: one.kind in ("in", "in_query")),
+            joined=self._columns(pair.column for pair in block.joins if pair.table == alias),
+            ranges=self._of(conditions, lambda one: one.kind in ("range", "like")),
+            branches=self._branches(conditions),
+            order=self._sorted_by(block.order),
+            group=self._sorted_by(block.group) or self._distinct(),
+            constants={one.constant: one.column for one in conditions if one.constant is not None},
+            needed=None
+            if needed is None
+            else frozenset(column for name, column in needed if name == alias),
+            limited=block.limited,
+        )
+
+    def _of(
+        self, conditions: tuple[Condition, ...], wanted: Callable[[Condition], bool]
+    ) -> tuple[IndexKey, ...]:
+        keys = (self._key(one) for one in conditions if wanted(one))
+        return tuple(dict.fromkeys(key for key in keys if key is not None))
+
+    def _branches(self, conditions: tuple[Condition, ...]) -> tuple[IndexKey, ...]:
+        """The first key of each branch; an OR of which one branch has none is answered by none."""
+        found: list[IndexKey] = []
+        for condition in conditions:
+            keys = [self._key(one) for one in condition.parts]
+            if condition.kind == "or" and None not in keys:
+                found += [key for key in keys if key is not None]
+        return tuple(dict.fromkeys(found))
+
+    def _key(self, condition: Condition) -> IndexKey | None:
+        """The key by which an index answers a condition as it is written; None if none does."""
+        if condition.column is None or condition.kind not in (*_EQUALITIES, "range", "like"):
+            return None
+        column = self._facts.column(condition.column)
+        if column is None:
+            return None
+        if condition.expression is not None:
+            return self._expression(condition)
+        suffix = ""
+        if condition.kind == "like":
+            if condition.leading_wildcard is not False or condition.ignores_case:
+                return None
+            suffix = self._dialect.pattern_needs(column) or ""
+        text = self._dialect.is_text(column.type)
+        compared_as_number = condition.value == "number" and condition.kind != "null"
+        if text and compared_as_number and self._dialect.number_defeats_text_index:
+            return None
+        return self._plain(condition.column, suffix)
+
+    def _expression(self, condition: Condition) -> IndexKey | None:
+        if condition.literals or not self._dialect.expression_indexes:
+            return None
+        if condition.kind == "like" and not (
+            self._dialect.pattern_indexes_on_expressions and condition.leading_wildcard is False
+        ):
+            return None
+        suffix = ""
+        if condition.kind == "like":
+            column = self._facts.column(condition.column or "")
+            suffix = (self._dialect.pattern_needs(column) if column else None) or ""
+        return IndexKey(expression=condition.expression, suffix=suffix)
+
+    def _plain(self, name: str, suffix: str = "") -> IndexKey | None:
+        column = self._facts.column(name)
+        if column is None or not self._dialect.is_indexable(column.type):
+            return None
+        return IndexKey(column=column.name, suffix=suffix)
+
+    def _columns(self, names: Iterator[str]) -> tuple[IndexKey, ...]:
+        keys = (self._plain(name) for name in names)
+        return tuple(dict.fromkeys(key for key in keys if key is not None))
+
+    def _sorted_by(self, keys: tuple[OrderKey, ...]) -> tuple[IndexKey, ...]:
+        """Keys of one table; none if another table or an expression is among them."""
+        if any(key.table != self._alias or key.column is None for key in keys):
+            return ()
+        # An index can be walked backwards, so only mixed directions need DESC.
+        mixed = len({key.descending for key in keys}) > 1
+        made = []
+        for key in keys:
+            plain = self._plain(key.column or "")
+            if plain is None:
+                return ()
+            descending = key.descending and mixed
+            made.append(IndexKey(column=plain.column, descending=descending))
+        return tuple(dict.fromkeys(made))
+
+    def _distinct(self) -> tuple[IndexKey, ...]:
+        """The columns of a SELECT DISTINCT over one table, where it has few."""
+        block = self._block
+        if not block.distinct or block.sources != 1 or not block.columns:
+            return ()
+        asked = {one.column for one in block.conditions}
+        names = sorted(column for _, column in block.columns if column not in asked)
+        return self._columns(iter(names)) if len(names) <= 2 else ()
