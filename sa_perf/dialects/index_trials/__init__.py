@@ -33,4 +33,8 @@ def open_trial(
         from sa_perf.dialects.index_trials.hypopg import HypoPGTrial
 
         kind = HypoPGTrial
+    elif dialect.name in ("mysql", "mariadb"):
+        from sa_perf.dialects.index_trials.mysql import MySQLTrial
+
+        kind = MySQLTrial
     return kind(dialect, dbapi_connection, facts, timeout_seconds=timeout_seconds)

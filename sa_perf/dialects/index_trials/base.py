@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects.index_trials.definition import IndexDefinition
+from sa_perf.errors import ExplainRefused
 
 if TYPE_CHECKING:
     from sa_perf.dialects.base import Dialect
@@ -85,7 +86,12 @@ class IndexTrial:
             ExplainRefused: the statement has no plan, or the trial cannot tell.
             ExplainError: the database gave no plan, in words without values.
         """
-        raise NotImplementedError
+        if indexes:
+            raise ExplainRefused(self.unverified or "indexes cannot be tried here")
+        plan = self.dialect.explain(
+            self.dbapi_connection, statement, timeout_seconds=self.timeout_seconds
+        )
+        return TrialPlan(plan=plan, cost=plan.root.estimated_cost)
 
     def matched_share(self, table: str, columns: Sequence[str]) -> float | None:
         """Share of a table's rows that hold the same values as one of its rows drawn at random.

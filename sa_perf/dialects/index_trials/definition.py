@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class IndexDefinition:
         table: its name, without schema.
         schema: of the table; None is where the connection looks by itself.
         keys: one at least, most significant first.
-        include: columns that it only carries along, where the database has that.
+        include: columns that it only carries along; last keys where the database has no INCLUDE.
         predicate: condition of a partial index, in the database's SQL.
     """
 
@@ -62,13 +62,19 @@ class IndexDefinition:
             key.column or "".join(c if c.isalnum() else "_" for c in (key.expression or "").lower())
             for key in self.keys
         ]
-        if self.predicate is not None:
-            words.append("partial")
+        words += [word for word, has in (("more", self.include), ("some", self.predicate)) if has]
         whole = "_".join(word.strip("_") for word in ("ix", self.table, *words))
         if len(whole) <= _MAX_NAME:
             return whole
         digest = hashlib.blake2b(whole.encode("utf-8", "backslashreplace"), digest_size=4)
         return f"{whole[: _MAX_NAME - 9]}_{digest.hexdigest()}"
+
+    def written_for(self, dialect: Dialect) -> IndexDefinition:
+        """The same index without what the database has no words for."""
+        if not self.include or dialect.included_columns:
+            return self
+        carried = (IndexKey(column=column) for column in self.include)
+        return replace(self, keys=(*self.keys, *carried), include=())
 
     def create_sql(
         self, dialect: Dialect, *, name: str | None = None, concurrently: bool = False
@@ -80,7 +86,8 @@ class IndexDefinition:
             name: of the index; by default `name`.
             concurrently: while others write, which no transaction may do.
         """
-        keys = ", ".join(_key_sql(dialect, key) for key in self.keys)
+        index = self.written_for(dialect)
+        keys = ", ".join(_key_sql(dialect, key) for key in index.keys)
         table = dialect.quote(self.table)
         if self.schema is not None:
             table = f"{dialect.quote(self.schema)}.{table}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sa_perf.plans.index_advice.advising import advise
 from sa_perf.plans.index_advice.results import (
     AdviceReport,
     Gain,
@@ -10,4 +11,4 @@ from sa_perf.plans.index_advice.results import (
     WorkloadQuery,
 )
 
-__all__ = ["AdviceReport", "Gain", "IndexAdvice", "Unadvised", "WorkloadQuery"]
+__all__ = ["AdviceReport", "Gain", "IndexAdvice", "Unadvised", "WorkloadQuery", "advise"]

@@ -9,9 +9,39 @@ from sa_perf.dialects import Dialect, TableFacts
 from sa_perf.dialects.index_trials.definition import IndexKey
 from sa_perf.plans.reading import Block, Condition, OrderKey, Reading
 
-__all__ = ["Access", "accesses"]
+__all__ = ["Access", "Tables", "accesses"]
 
 _EQUALITIES = frozenset({"equal", "in", "null", "in_query"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """The tables of a workload that the catalog knows.
+
+    Attributes:
+        facts: by name in lower case, without schema; without what stands for several tables.
+        schemas: of those that statements write with one, likewise.
+    """
+
+    facts: Mapping[str, TableFacts]
+    schemas: Mapping[str, str]
+
+    @classmethod
+    def of(cls, found: Mapping[str, TableFacts]) -> Tables:
+        """Tables by the names that statements give them, ``schema.name`` or ``name``."""
+        by_name: dict[str, set[str]] = {}
+        for written in found:
+            by_name.setdefault(written.rpartition(".")[2].casefold(), set()).add(written)
+        facts, schemas = {}, {}
+        for name, all_written in by_name.items():
+            if len({one.casefold() for one in all_written}) > 1:
+                continue
+            written = all_written.pop()
+            facts[name] = found[written]
+            schema = written.rpartition(".")[0]
+            if schema:
+                schemas[name] = schema
+        return cls(facts=facts, schemas=schemas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +49,7 @@ class Access:
     """What one block of a statement asks one table for.
 
     Attributes:
-        table: as the statement writes it, with its schema where that is given.
+        schema: of the table, where statements give it.
         facts: of the table.
         equal: keys that WHERE holds equal to one value.
         listed: keys that it holds equal to one of several values.
@@ -33,8 +63,8 @@ class Access:
         limited: it takes no more than some rows.
     """
 
-    table: str
     facts: TableFacts
+    schema: str | None = None
     equal: tuple[IndexKey, ...] = ()
     listed: tuple[IndexKey, ...] = ()
     joined: tuple[IndexKey, ...] = ()
@@ -47,21 +77,14 @@ class Access:
     limited: bool = False
 
 
-def accesses(
-    reading: Reading, *, dialect: Dialect, facts: Mapping[str, TableFacts]
-) -> Iterator[Access]:
-    """Each table of each block; those without facts (views, CTEs, functions) are left out.
-
-    Args:
-        reading: of the statement.
-        dialect: of the database.
-        facts: by the names that the statement gives the tables, in lower case.
-    """
+def accesses(reading: Reading, *, dialect: Dialect, tables: Tables) -> Iterator[Access]:
+    """Each table of each block; those without facts (views, CTEs, functions) are left out."""
     for block in reading.blocks:
         for alias, table in block.tables.items():
-            known = facts.get(table.casefold())
+            name = table.casefold()
+            known = tables.facts.get(name)
             if known is not None:
-                yield _Reader(block, alias, known, dialect).access(table)
+                yield _Reader(block, alias, known, dialect).access(tables.schemas.get(name))
 
 
 class _Reader:
@@ -71,13 +94,13 @@ class _Reader:
         self._facts = facts
         self._dialect = dialect
 
-    def access(self, table: str) -> Access:
+    def access(self, schema: str | None) -> Access:
         block, alias = self._block, self._alias
         conditions = block.of(alias)
         needed = block.columns
         return Access(
-            table=table,
             facts=self._facts,
+            schema=schema,
             equal=self._of(conditions, lambda one: one.kind in ("equal", "null")),
             listed=self._of(conditions, lambda one: one.kind in ("in", "in_query")),
             joined=self._columns(pair.column for pair in block.joins if pair.table == alias),

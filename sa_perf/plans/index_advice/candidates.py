@@ -38,7 +38,7 @@ def popularity(found: Iterable[Access]) -> Popularity:
     counts: Counter[tuple[str, IndexKey]] = Counter()
     for access in found:
         for key in {*access.equal, *access.listed, *access.joined}:
-            counts[access.table.casefold(), key] += 1
+            counts[access.facts.name.casefold(), key] += 1
     return counts
 
 
@@ -50,9 +50,8 @@ def candidates(access: Access, dialect: Dialect, popular: Popularity) -> list[In
         dialect: of the database.
         popular: of the workload.
     """
-    schema, _, _ = access.table.rpartition(".")
     plain = [
-        IndexDefinition(table=access.facts.name, schema=schema or None, keys=keys)
+        IndexDefinition(table=access.facts.name, schema=access.schema, keys=keys)
         for keys in dict.fromkeys(_key_lists(access, popular))
         if not _all_two_valued(access.facts, keys)
     ]
@@ -136,7 +135,7 @@ def _beyond(head: Keys, tail: Keys) -> Keys:
 
 def _sorted(keys: Iterable[IndexKey], access: Access, popular: Popularity) -> Keys:
     """Held equal: the most shared first; a column of two values last."""
-    table = access.table.casefold()
+    table = access.facts.name.casefold()
     unique = list(dict.fromkeys(keys))
     unique.sort(key=lambda key: (_is_two_valued(access.facts, key), -popular.get((table, key), 0)))
     return tuple(unique[:_MAX_KEYS])
@@ -165,9 +164,7 @@ def _covering(index: IndexDefinition, access: Access, dialect: Dialect) -> Index
     known = [one for one in columns if one is not None and dialect.is_indexable(one.type)]
     if not names or len(names) > _MAX_CARRIED or len(known) < len(names):
         return None
-    if dialect.included_columns:
-        return replace(index, include=tuple(one.name for one in known))
-    return replace(index, keys=(*index.keys, *(IndexKey(column=one.name) for one in known)))
+    return replace(index, include=tuple(one.name for one in known))
 
 
 def _distinct(keys: Keys) -> Keys:

@@ -19,6 +19,7 @@ def index_code(index: IndexDefinition, dialect: Dialect, *, name: str) -> str:
         dialect: whose options are named.
         name: of the index.
     """
+    index = index.written_for(dialect)
     parts = [_quoted(name), *(_key(key, dialect, "text") for key in index.keys)]
     return f"Index({', '.join([*parts, *_options(index, dialect, 'text')])})"
 
@@ -31,6 +32,7 @@ def upgrade_operation(index: IndexDefinition, dialect: Dialect, *, name: str) ->
         dialect: whose options are named.
         name: of the index.
     """
+    index = index.written_for(dialect)
     keys = ", ".join(_key(key, dialect, "sa.text") for key in index.keys)
     parts = [_quoted(name), _quoted(index.table), f"[{keys}]", *_schema(index)]
     parts += _options(index, dialect, "sa.text")

@@ -1,0 +1,235 @@
+"""One statement of a workload: what it asks for, how it runs now, which indexes it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sa_perf.dialects import TableFacts
+from sa_perf.dialects.index_trials import IndexDefinition, IndexTrial, TrialPlan
+from sa_perf.errors import ExplainError, ExplainRefused
+from sa_perf.plans.index_advice.accesses import Access, Tables, accesses
+from sa_perf.plans.index_advice.candidates import Popularity, candidates
+from sa_perf.plans.index_advice.results import WorkloadQuery
+from sa_perf.plans.predicates import read
+
+__all__ = ["CannotSay", "Case", "Chooser", "prepared"]
+
+_SCANS = frozenset({"full_scan", "index_full_scan", "index_scan", "bitmap_scan", "automatic_index"})
+#: Indexes for one statement: more are made for joins of many tables only.
+_MAX_CHOSEN = 3
+#: Another index, and what makes one bigger, must be worth that much of the cost.
+_WORTH = 0.8
+_COVERING_WORTH = 0.5
+_PARTIAL_WORTH = 0.5
+_KEY_WORTH = 0.97
+#: Above this share of a table's rows an index on what they have in common pays for few values.
+_SKEWED = 0.05
+
+
+class CannotSay(Exception):
+    """Why nothing can be said about a statement, as a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A statement that might gain by indexes.
+
+    Attributes:
+        query: of the workload.
+        accesses: what it asks each table for.
+        before: how it runs now.
+    """
+
+    query: WorkloadQuery
+    accesses: tuple[Access, ...]
+    before: TrialPlan
+
+    @property
+    def weight(self) -> float:
+        """Seconds that its calls took; calls alone where nothing was measured."""
+        return self.query.calls * (self.query.mean_seconds or 1e-9)
+
+    def tables(self) -> set[str]:
+        """Names of its tables, in lower case."""
+        return {access.facts.name.casefold() for access in self.accesses}
+
+
+def prepared(
+    query: WorkloadQuery,
+    trial: IndexTrial,
+    tables: Tables,
+    *,
+    least_rows: int,
+    keep_literals: bool,
+) -> Case | None:
+    """Read a statement and plan it as it is; None where no index can help it.
+
+    Raises:
+        CannotSay: it cannot be read or planned.
+    """
+    dialect, facts = trial.dialect, tables.facts
+    try:
+        dialect.require_explainable(query.statement)
+    except ExplainRefused:
+        return None  # no statement that reads
+    reading = read(
+        query.statement, dialect=dialect, facts=facts, shape=True, keep_literals=keep_literals
+    )
+    found = tuple(accesses(reading, dialect=dialect, tables=tables))
+    try:
+        before = trial.plan(query.statement, rows_returned=query.mean_rows)
+    except (ExplainError, ExplainRefused) as error:
+        raise CannotSay(str(error)) from error
+    scanned = _big_scans(before, facts, least_rows)
+    if not scanned:
+        return None
+    if not reading.blocks:
+        raise CannotSay("its text could not be read.")
+    if scanned.isdisjoint(access.facts.name.casefold() for access in found):
+        named = {name for block in reading.blocks for name in block.tables.values()}
+        views = sorted(name for name in named if name.casefold() not in facts)
+        if not views:
+            return None
+        raise CannotSay(f"it reads {', '.join(views)}, whose own statement is not looked into.")
+    return Case(query=query, accesses=found, before=before)
+
+
+def _big_scans(before: TrialPlan, facts: Mapping[str, TableFacts], least_rows: int) -> set[str]:
+    """Big tables of which a plan reads many rows, or may."""
+    found = set()
+    for node in before.plan.root.walk():
+        name = (node.relation or "").casefold()
+        known = facts.get(name)
+        rows = known.rows_estimate if known is not None else node.examined_rows
+        if node.operation in _SCANS and (rows or 0.0) >= least_rows:
+            found.add(name)
+    return found
+
+
+class Chooser:
+    """Chooses indexes for one statement after the other by trying them.
+
+    Args:
+        trial: of the database.
+        popular: keys that many statements share.
+        least_rows: tables below this size get no index, >= 0.
+    """
+
+    def __init__(self, trial: IndexTrial, popular: Popularity, *, least_rows: int) -> None:
+        self._trial = trial
+        self._popular = popular
+        self._least_rows = least_rows
+        self._plans: dict[tuple[str, frozenset[IndexDefinition]], TrialPlan | None] = {}
+        self._sizes: dict[IndexDefinition, int | None] = {}
+
+    def choose(self, case: Case) -> tuple[IndexDefinition, ...]:
+        """The indexes that make a statement cheapest, the most useful first.
+
+        Rather plain ones than big ones, where they do nearly as well.
+        """
+        pool = self._pool(case)
+        chosen: tuple[IndexDefinition, ...] = ()
+        cost = case.before.cost
+        while cost is not None and pool and len(chosen) < _MAX_CHOSEN:
+            tried = [(found, one) for one in pool if (found := self._with(case, chosen, one))]
+            if not tried:
+                break
+            found, index = min(tried, key=lambda pair: self._score(*pair))
+            if found.cost is None or found.cost > cost * _WORTH:
+                break
+            chosen, cost = (*chosen, index), found.cost
+            pool = [one for _, one in tried if one not in chosen]
+        return chosen
+
+    def guess(self, case: Case) -> tuple[IndexDefinition, ...]:
+        """An index for each table that is read whole, where none can be tried.
+
+        By the rule alone: what is held equal, then the order or a range.
+        """
+        scanned = {
+            (node.relation or "").casefold()
+            for node in case.before.plan.root.walk()
+            if node.operation in ("full_scan", "index_full_scan")
+        }
+        found = []
+        for access in case.accesses:
+            named = [one for one in self._candidates(access) if not self._is_skewed(access, one)]
+            whole = [one for one in named if one.predicate is None and not one.include]
+            if access.facts.name.casefold() in scanned and whole:
+                first = whole[0].keys
+                longer = [one for one in whole[1:] if one.keys[: len(first)] == first]
+                found.append((longer or whole)[0])
+        return tuple(dict.fromkeys(found))
+
+    def plan(self, case: Case, indexes: Iterable[IndexDefinition]) -> TrialPlan | None:
+        """How a statement would run with these; None where that cannot be told."""
+        mine = case.tables()
+        wanted = frozenset(one for one in indexes if one.table.casefold() in mine)
+        if not wanted:
+            return case.before
+        key = (case.query.fingerprint, wanted)
+        if key not in self._plans:
+            try:
+                self._plans[key] = self._trial.plan(
+                    case.query.statement,
+                    sorted(wanted, key=lambda one: (one.name, repr(one))),
+                    rows_returned=case.query.mean_rows,
+                )
+            except (ExplainError, ExplainRefused):
+                self._plans[key] = None
+        return self._plans[key]
+
+    def size_bytes(self, index: IndexDefinition) -> int | None:
+        """What an index takes on disk."""
+        if index not in self._sizes:
+            self._sizes[index] = self._trial.size_bytes(index)
+        return self._sizes[index]
+
+    def _pool(self, case: Case) -> list[IndexDefinition]:
+        found: dict[IndexDefinition, None] = {}
+        for access in case.accesses:
+            for index in self._candidates(access):
+                if not self._is_skewed(access, index):
+                    found.setdefault(index)
+        return list(found)
+
+    def _candidates(self, access: Access) -> list[IndexDefinition]:
+        if (access.facts.rows_estimate or 0) < self._least_rows:
+            return []
+        return candidates(access, self._trial.dialect, self._popular)
+
+    def _with(
+        self, case: Case, chosen: Sequence[IndexDefinition], index: IndexDefinition
+    ) -> TrialPlan | None:
+        """The plan with one more index; None where it is not used."""
+        found = self.plan(case, (*chosen, index))
+        return found if found is not None and index in found.used and found.cost else None
+
+    def _score(self, found: TrialPlan, index: IndexDefinition) -> float:
+        """What a plan costs, and what the index itself does."""
+        score = (found.cost or 0.0) / _KEY_WORTH ** len(index.keys)
+        if index.include:
+            score /= _COVERING_WORTH
+        if index.predicate is not None and not self._is_small(index):
+            score /= _PARTIAL_WORTH
+        return score
+
+    def _is_small(self, index: IndexDefinition) -> bool:
+        """Whether a condition leaves out more than half of the rows."""
+        whole = IndexDefinition(table=index.table, schema=index.schema, keys=index.keys)
+        sizes = self.size_bytes(index), self.size_bytes(whole)
+        return sizes[0] is not None and sizes[1] is not None and sizes[0] < sizes[1] * 0.5
+
+    def _is_skewed(self, access: Access, index: IndexDefinition) -> bool:
+        """Whether all that an index offers are values that many rows have in common."""
+        held = {*access.equal, *access.listed}
+        if index.predicate is not None or not all(key in held for key in index.keys):
+            return False
+        columns = [key.column for key in index.keys if key.column is not None]
+        if len(columns) < len(index.keys):
+            return False
+        name = access.facts.name
+        written = name if access.schema is None else f"{access.schema}.{name}"
+        share = self._trial.matched_share(written, columns)
+        return share is not None and share > _SKEWED
