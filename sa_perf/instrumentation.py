@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from sa_perf.finding import Finding
+    from sa_perf.plans.index_advice import AdviceReport
     from sa_perf.post import Everywhere, Post
     from sa_perf.snapshot import Health, Snapshot
 
@@ -169,6 +170,7 @@ class Instrumentation:
         self._discovery: Everywhere | None = None
         self._lock = threading.RLock()
         self._write_failures = 0
+        self._advice: dict[str, AdviceReport] = {}
         self._installed = True
         if isinstance(engine, type):
             from sa_perf.post import Everywhere
@@ -223,6 +225,7 @@ class Instrumentation:
             repeats=repeats,
             eager_loads=eager_loads,
             findings=_ranked(findings),
+            advice=tuple(self._advice.values()),
             retention=policy_stats(),
             health=self._health(),
         )
@@ -251,6 +254,20 @@ class Instrumentation:
         for post in _alive(self._posts):
             post.check_door()
         self.statistics.fold(wait=True)
+
+    def advise(self, *, limit: int = 200, least_speedup: float = 2.0) -> tuple[AdviceReport, ...]:
+        """Say which indexes would help what was recorded; `snapshot` shows it from then on.
+
+        Asks each database for some seconds, as `sa_perf.plans.index_advice.advise` does, which
+        tells of the arguments and errors. Not for the thread of an event loop.
+        """
+        snapshot = self.snapshot()
+        for post in _alive(self._posts):
+            workload = snapshot.workload(post.label)
+            report = post.advise(workload, limit=limit, least_speedup=least_speedup)
+            if report is not None:
+                self._advice[post.label] = report
+        return tuple(self._advice.values())
 
     def wait_for_plans(self, timeout_seconds: float = 5.0) -> bool:
         """Wait until the slow statements seen so far are explained.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPICursor
 
     from sa_perf.plans.history import PlanChange
+    from sa_perf.plans.index_advice import AdviceReport, WorkloadQuery
     from sa_perf.plans.results import ExplainedStatement
     from sa_perf.queries.doors import Door
     from sa_perf.queries.faults import Faults
@@ -99,6 +100,18 @@ class Post:
             connection_errors=self.recorder.connection_errors,
             plans=self.sampler.health(),
         )
+
+    def advise(
+        self, workload: Sequence[WorkloadQuery], *, limit: int, least_speedup: float
+    ) -> AdviceReport | None:
+        """Indexes that would help what ran here; None where the engine is gone."""
+        from sa_perf.plans.index_advice import advise
+
+        engine = self._engine()
+        if engine is None:
+            return None
+        report = advise(engine, workload, limit=limit, least_speedup=least_speedup)
+        return replace(report, database=self.label)
 
     def check_door(self) -> None:
         """Change to cursor events where somebody's listener hides statements from ours."""

@@ -22,8 +22,9 @@ from sa_perf.errors import InvalidSnapshot
 from sa_perf.finding import Finding
 from sa_perf.json_values import JSONValue, decoded, encoded
 from sa_perf.plans.history import PlanChange, finding_of_change
+from sa_perf.plans.index_advice.results import AdviceReport, WorkloadQuery
 from sa_perf.plans.sampler import ExplainedStatement, SamplerHealth
-from sa_perf.queries.aggregate import QueryStats
+from sa_perf.queries.aggregate import OTHER, QueryStats
 from sa_perf.queries.over_eager import EagerLoadStats
 from sa_perf.queries.repeat_findings import repeat_findings
 from sa_perf.queries.repeats import RepeatStats
@@ -106,6 +107,8 @@ class Snapshot:
         eager_loads: what was loaded eagerly in scopes, where that is counted, most loads in vain
             first.
         findings: worst first.
+        advice: indexes that would help, by the last call of `Instrumentation.advise`, one report
+            for each database.
         retention: retention policies that this process has run, by name.
         health: of sa_perf itself.
     """
@@ -126,6 +129,7 @@ class Snapshot:
     repeats: tuple[RepeatStats, ...] = ()
     eager_loads: tuple[EagerLoadStats, ...] = ()
     findings: tuple[Finding, ...] = ()
+    advice: tuple[AdviceReport, ...] = ()
     retention: tuple[PolicyStats, ...] = ()
     health: Health = field(default_factory=Health)
 
@@ -199,6 +203,25 @@ class Snapshot:
             plan_changes=tuple(one for one in self.plan_changes if one.database in mine),
             repeats=tuple(one for one in self.repeats if one.database == label),
             findings=tuple(findings),
+            advice=tuple(one for one in self.advice if one.database == label),
+        )
+
+    def workload(self, database: str | None = None) -> tuple[WorkloadQuery, ...]:
+        """The queries as `sa_perf.plans.index_advice.advise` takes them.
+
+        Args:
+            database: label of the one that they ran on; None is any.
+        """
+        return tuple(
+            WorkloadQuery(
+                fingerprint=one.fingerprint,
+                statement=one.statement,
+                calls=one.calls,
+                mean_seconds=one.mean_seconds,
+                mean_rows=one.rows / one.calls if one.calls else None,
+            )
+            for one in self.queries
+            if one.fingerprint != OTHER and database in {None, one.database} and one.calls
         )
 
     def to_dict(self) -> dict[str, JSONValue]:

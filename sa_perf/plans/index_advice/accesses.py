@@ -1,4 +1,4 @@
-"""What each table of a statement is asked for, as keys that an index could have. Pure."""
+"""What each table of a statement is asked for, as keys of indexes. Pure."""
 
 from __future__ import annotations
 

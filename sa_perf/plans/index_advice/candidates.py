@@ -1,4 +1,4 @@
-"""Indexes that might serve a statement: what is held equal first, then one range or the order.
+"""Indexes that might serve a statement, by the rule of their keys.
 
 Pure. Many are named, for each is tried; what exists already is left out. The rule of keys is that
 of Lahdenmäki and Leach, Relational Database Index Design and the Optimizers (2005), chapter 8:

@@ -1,4 +1,4 @@
-"""One statement of a workload: what it asks for, how it runs now, which indexes it would take."""
+"""One statement: how it runs now, and which indexes it would take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the indexes of each statement to few that serve the whole workload."""
+"""From indexes for each statement to few that serve them all."""
 
 from __future__ import annotations
 

@@ -42,6 +42,8 @@ class Gain:
         cost_after: likewise, with all the indexes that are advised.
         plan_before: without the index.
         plan_after: with it; None where it could not be tried.
+        measured_before_seconds: median on a copy without the indexes; None where none was made.
+        measured_after_seconds: likewise, with all the indexes that are advised.
     """
 
     fingerprint: str
@@ -52,10 +54,21 @@ class Gain:
     cost_after: float | None
     plan_before: Plan
     plan_after: Plan | None
+    measured_before_seconds: float | None = None
+    measured_after_seconds: float | None = None
+
+    @property
+    def measured_ratio(self) -> float | None:
+        """How many times as long it takes without the index, as measured; None if unknown."""
+        if self.measured_before_seconds is None or not self.measured_after_seconds:
+            return None
+        return self.measured_before_seconds / self.measured_after_seconds
 
     @property
     def speedup_ratio(self) -> float | None:
-        """How many times as much it costs without the index; None if unknown."""
+        """How many times as much it costs without the index; as measured, where it was."""
+        if self.measured_ratio is not None:
+            return self.measured_ratio
         if self.cost_before is None or not self.cost_after:
             return None
         return self.cost_before / self.cost_after
@@ -86,6 +99,7 @@ class IndexAdvice:
             more index to keep.
         makes_redundant: existing indexes that begin it, and so are of no use beside it.
         notes: what to do or to know, as sentences.
+        build_seconds: how long it took to make on a copy; None where none was made.
     """
 
     definition: IndexDefinition
@@ -100,6 +114,7 @@ class IndexAdvice:
     writes: int = 0
     makes_redundant: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    build_seconds: float | None = None
 
     @property
     def saved_seconds(self) -> float | None:

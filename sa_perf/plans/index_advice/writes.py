@@ -1,4 +1,4 @@
-"""Which statements of a workload write what, since each index is kept by them too."""
+"""Which statements of a workload write what, and so keep its indexes."""
 
 from __future__ import annotations
 
