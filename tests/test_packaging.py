@@ -171,6 +171,15 @@ def test_the_summary_fails_where_a_running_mariadb_was_skipped(
     assert (run.returncode, "a MariaDB server answers" in run.stdout) == (1, True)
 
 
+@pytest.mark.hypopg
+def test_the_summary_fails_where_hypopg_was_skipped_but_is_there(
+    hypopg_server, tmp_path: Path
+) -> None:
+    (tmp_path / "py311-sa21.xml").write_text(REPORT.format('<skipped message="no HypoPG: x"/>'))
+    run = summary(tmp_path, SA_PERF_TEST_HYPOPG_URL=str(hypopg_server.url))
+    assert (run.returncode, "HypoPG can be had" in run.stdout) == (1, True)
+
+
 def summary(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / ".ci" / "summary.py"), str(directory)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
