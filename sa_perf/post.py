@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sa_perf.queries.statistics import Statistics
     from sa_perf.settings import Settings
 
-__all__ = ["Everywhere", "Post", "databases_of", "plan_changes_of", "plans_of"]
+__all__ = ["Everywhere", "Post", "databases_of", "label_of", "plan_changes_of", "plans_of"]
 
 
 class Post:
@@ -60,7 +60,7 @@ class Post:
         faults: Faults,
     ) -> None:
         self.owner = owner
-        self.label = _label(engine.url)
+        self.label = label_of(engine.url)
         self._lock = threading.Lock()
         self._engine = weakref.ref(engine)
         self._dialect = weakref.ref(engine.dialect)
@@ -276,7 +276,7 @@ def _stands(post: Post, dialect: Dialect) -> bool:
     return getattr(dialect, "_sa_perf", None) is post
 
 
-def _label(url: URL) -> str:
+def label_of(url: URL) -> str:
     """Dialect, host and database of a URL: no user, no password, no query."""
     dialect = url.get_backend_name()
     where = url.host or ""

@@ -175,6 +175,27 @@ class Lexer:
             raise ExplainRefused("SELECT ... INTO writes; explain the SELECT without its INTO")
         return kind
 
+    def statements(self, text: str) -> Iterator[str]:
+        """Yield the statements of a text, which end in ``;`` or with it.
+
+        Without empty ones, and without the comments before each.
+        """
+        begin = last = 0
+        ends = []
+        for token in self._pattern(_ANY_PLACEHOLDER).finditer(text):
+            ends += [last + at for at, one in enumerate(text[last : token.start()]) if one == ";"]
+            last = token.end()
+        ends += [last + at for at, one in enumerate(text[last:]) if one == ";"]
+        for end in (*ends, len(text)):
+            statement = text[begin:end].strip()
+            first = next(self._pattern(_ANY_PLACEHOLDER).finditer(statement), None)
+            while first is not None and first.start() == 0 and first.lastgroup == "comment":
+                statement = statement[first.end() :].strip()
+                first = next(self._pattern(_ANY_PLACEHOLDER).finditer(statement), None)
+            if first is not None:
+                yield statement
+            begin = end + 1
+
     def names_and_marks(self, statement: str) -> Iterator[str]:
         """Yield words, quoted names and each other character of the code; literals as ``?``."""
         last = 0

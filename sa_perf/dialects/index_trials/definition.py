@@ -62,7 +62,7 @@ class IndexDefinition:
             key.column or "".join(c if c.isalnum() else "_" for c in (key.expression or "").lower())
             for key in self.keys
         ]
-        words += [word for word, has in (("more", self.include), ("some", self.predicate)) if has]
+        words += [word for word, has in (("covering", self.include), ("partial", self.predicate)) if has]
         whole = "_".join(word.strip("_") for word in ("ix", self.table, *words))
         if len(whole) <= _MAX_NAME:
             return whole

@@ -58,7 +58,8 @@ class Access:
         branches: keys of an OR, each branch's first.
         order: of the ORDER BY, where all of it is the table's; else empty.
         group: of the GROUP BY or the DISTINCT, likewise.
-        constants: conditions that are alike in each call -> columns that they are about.
+        constants: conditions that are alike in each call -> columns that they are about; no
+            ranges, whose ends move with time.
         needed: every column of the table that the block names; None if that is not clear.
         limited: it takes no more than some rows.
     """

@@ -25,6 +25,8 @@ _PARTIAL_WORTH = 0.5
 _KEY_WORTH = 0.97
 #: Above this share of a table's rows an index on what they have in common pays for few values.
 _SKEWED = 0.05
+#: Below it a column has so many values that no index is for one of them.
+_MANY_VALUED = 0.02
 
 
 class CannotSay(Exception):
@@ -190,7 +192,7 @@ class Chooser:
         found: dict[IndexDefinition, None] = {}
         for access in case.accesses:
             for index in self._candidates(access):
-                if not self._is_skewed(access, index):
+                if not (self._is_skewed(access, index) or self._is_one_value(access, index)):
                     found.setdefault(index)
         return list(found)
 
@@ -229,7 +231,27 @@ class Chooser:
         columns = [key.column for key in index.keys if key.column is not None]
         if len(columns) < len(index.keys):
             return False
+        share = self._share(access, columns)
+        return share is not None and share > _SKEWED
+
+    def _is_one_value(self, access: Access, index: IndexDefinition) -> bool:
+        """Whether a partial index would be for one value of a column that has very many.
+
+        Such a literal is an example in a statement that was written by hand, or one customer's.
+        """
+        if index.predicate is None:
+            return False
+        constants = access.constants or {}
+        equal = {key.column for key in (*access.equal, *access.listed)}
+        about = {
+            column
+            for text, column in constants.items()
+            if text in index.predicate and column in equal and not text.endswith(" IS NULL")
+        }
+        shares = [self._share(access, [column]) for column in about if column is not None]
+        return any(share is not None and share < _MANY_VALUED for share in shares)
+
+    def _share(self, access: Access, columns: Sequence[str]) -> float | None:
         name = access.facts.name
         written = name if access.schema is None else f"{access.schema}.{name}"
-        share = self._trial.matched_share(written, columns)
-        return share is not None and share > _SKEWED
+        return self._trial.matched_share(written, columns)

@@ -1,0 +1,256 @@
+"""``sa-perf advise``: the indexes that would help a workload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sa_perf.cli.database import database_option, failures_in_one_line
+from sa_perf.cli.failures import FOUND, UnreadableInput
+from sa_perf.cli.options import chosen_database
+from sa_perf.cli.output import OUTPUT_SCHEMA, Output, write
+from sa_perf.cli.source import from_file
+from sa_perf.json_values import encoded
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
+
+    from sa_perf.dialects import Dialect
+    from sa_perf.plans.index_advice import AdviceReport, WorkloadQuery
+
+__all__ = ["advise"]
+
+_MADE_HERE = "copy"
+_WHICH_WORKLOAD = (
+    "which statements? Give --file PATH (or SA_PERF_FILE), a snapshot that the application writes "
+    "with perf.snapshot().write(path); or --sql PATH, statements that end in semicolons"
+)
+
+
+@click.command()
+@database_option
+@click.option(
+    "--file",
+    metavar="PATH",
+    envvar="SA_PERF_FILE",
+    show_envvar=True,
+    help="Snapshot whose statements to look at; - is standard input.",
+)
+@click.option(
+    "--sql",
+    metavar="PATH",
+    help="Statements to look at instead, each ended by a semicolon. Their literals are shown.",
+)
+@click.option(
+    "--database",
+    metavar="LABEL",
+    help="Of a snapshot with several databases: the one at --url; a part is enough.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Statements to look at, those that took most time first.",
+)
+@click.option(
+    "--least-speedup",
+    type=click.FloatRange(min=1, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="How many times as fast a statement must become.",
+)
+@click.option(
+    "--apply-to-shadow",
+    "shadow",
+    metavar="URL",
+    is_flag=False,
+    flag_value=_MADE_HERE,
+    help="Make the indexes in a copy of the database and measure: without URL in a temporary copy "
+    "(SQLite), else in the database at URL, e.g. a restored backup, where they are dropped again.",
+)
+@click.option("--check", is_flag=True, help="Exit with 1 where an index is advised.")
+@click.option(
+    "--json/--no-json",
+    "as_json",
+    default=None,
+    help="Print JSON, or text. Default: text on a terminal, else JSON.",
+)
+@click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same.")
+def advise(
+    *,
+    url: str,
+    file: str | None,
+    sql: str | None,
+    database: str | None,
+    limit: int,
+    least_speedup: float,
+    shadow: str | None,
+    check: bool,
+    as_json: bool | None,
+    no_color: bool,
+) -> None:
+    """Say which indexes would help a workload, each tried before it is named.
+
+    The database at --url is asked and never changed: on SQLite indexes are tried in a copy of the
+    schema, on PostgreSQL by the extension HypoPG. Elsewhere, or without HypoPG, they are marked as
+    unverified.
+    """
+    output = Output(as_json=as_json, no_color=no_color)
+    with failures_in_one_line(None):
+        from sa_perf.migration.connecting import url_of
+
+        address = url_of(url)
+    with failures_in_one_line(address), _engine(address) as engine:
+        workload = _workload(engine, file, sql, database)
+        report = _report(engine, workload, output, limit, least_speedup, keep_literals=bool(sql))
+        if shadow is not None:
+            report = _measured(engine, report, shadow, least_speedup)
+    if output.as_json:
+        content = {"schema": OUTPUT_SCHEMA, "command": "advise", "report": encoded(report)}
+        write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    else:
+        from sa_perf.cli.terminal.advice import advice
+
+        output.print(*advice(report))
+    if check and report.advice:
+        raise click.exceptions.Exit(FOUND)
+
+
+@contextmanager
+def _engine(url: URL) -> Iterator[Engine]:
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    in_memory = not url.database or url.database == ":memory:"
+    engine = create_engine(url) if in_memory else create_engine(url, poolclass=NullPool)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _workload(
+    engine: Engine, file: str | None, sql: str | None, database: str | None
+) -> tuple[WorkloadQuery, ...]:
+    from sa_perf.dialects import dialect_for
+
+    if sql is not None:
+        return _from_sql(sql, dialect_for(engine))
+    if file is None:
+        raise click.UsageError(_WHICH_WORKLOAD)
+    snapshot = from_file(file)
+    labels = [one.label for one in snapshot.databases]
+    wanted = chosen_database(database, labels)
+    alike = [one.label for one in snapshot.databases if one.dialect == engine.dialect.name]
+    if wanted is None and len(alike) > 1:
+        from sa_perf.post import label_of
+
+        own = label_of(engine.url)
+        if own not in alike:
+            named = ", ".join(alike)
+            raise click.UsageError(f"which database is at --url? Give --database, one of: {named}")
+        wanted = own
+    if wanted is None:
+        if not alike:
+            held = ", ".join(sorted({one.dialect for one in snapshot.databases})) or "none"
+            raise UnreadableInput(
+                f"{file}: it holds nothing of a database like {engine.dialect.name}, only: {held}"
+            )
+        wanted = alike[0]
+    return snapshot.workload(wanted)
+
+
+def _from_sql(path: str, dialect: Dialect) -> tuple[WorkloadQuery, ...]:
+    from sa_perf.plans.index_advice import WorkloadQuery
+    from sa_perf.queries.fingerprint import Fingerprinter, fingerprint_of
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UnreadableInput(f"cannot read {path!r}: {reason}") from error
+    shapes = Fingerprinter(dialect)
+    return tuple(
+        WorkloadQuery(
+            fingerprint=fingerprint_of(shapes.shape_of(statement, raw=True)), statement=statement
+        )
+        for statement in dialect.lexer.statements(text)
+    )
+
+
+def _report(
+    engine: Engine,
+    workload: tuple[WorkloadQuery, ...],
+    output: Output,
+    limit: int,
+    least_speedup: float,
+    *,
+    keep_literals: bool,
+) -> AdviceReport:
+    from sa_perf.plans import index_advice
+
+    with _progress(output) as progress:
+        return index_advice.advise(
+            engine,
+            workload,
+            limit=limit,
+            least_speedup=least_speedup,
+            keep_literals=keep_literals,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _progress(output: Output) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal's standard error, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with nullcontext() if output.as_json else bar:
+        task = bar.add_task("Trying indexes")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _measured(
+    engine: Engine, report: AdviceReport, shadow: str, least_speedup: float
+) -> AdviceReport:
+    from sa_perf.dialects.index_trials.copies import copied
+    from sa_perf.plans.index_advice.measuring import measured
+
+    with copied(engine) if shadow == _MADE_HERE else _other(engine.url, shadow) as copy:
+        return measured(report, copy, least_speedup=least_speedup)
+
+
+@contextmanager
+def _other(url: URL, shadow: str) -> Iterator[Engine]:
+    from sa_perf.migration.connecting import url_of
+
+    other = url_of(shadow)
+    same: list[Any] = [
+        (one.get_backend_name(), one.host, one.port, one.database) for one in (url, other)
+    ]
+    if same[0] == same[1]:
+        raise click.BadParameter(
+            "this is the database at --url itself; give another one, in which indexes may be made",
+            param_hint="'--apply-to-shadow'",
+        )
+    if other.get_backend_name() != url.get_backend_name():
+        raise click.BadParameter(
+            f"a copy of a {url.get_backend_name()} database is no {other.get_backend_name()} one",
+            param_hint="'--apply-to-shadow'",
+        )
+    if other.get_dialect().is_async:
+        raise click.BadParameter(
+            f"{other.drivername} is asynchronous; give a URL with a synchronous driver",
+            param_hint="'--apply-to-shadow'",
+        )
+    with _engine(other) as engine:
+        yield engine
