@@ -1,0 +1,133 @@
+"""Queries of the corpus run as an application runs them, and their workload."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable, event
+
+from corpus.queries import CorpusQuery, Schema
+from sa_perf.plans.index_advice import WorkloadQuery
+
+__all__ = ["Measured", "applied", "measured", "run", "sent", "workload"]
+
+#: The first value that comes back late: no more of them are tried.
+_SLOW_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Runs of a query, over its sets of values.
+
+    Attributes:
+        seconds: mean over the sets of the median of each.
+        rows: mean of what came back, or was changed.
+        statement: as it went to the driver.
+    """
+
+    seconds: float
+    rows: float
+    statement: str
+
+
+def run(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
+    """Run a statement and take it back; the number of rows that came back or were changed."""
+    with connection.begin() as transaction:
+        kept = {"preserve_rowcount": True}
+        result = connection.execute(statement, values, execution_options=kept)
+        rows = len(result.all()) if result.returns_rows else result.rowcount
+        transaction.rollback()
+    return rows
+
+
+def measured(
+    connection: Connection, query: CorpusQuery, sets: Sequence[Mapping[str, Any]], *, repeats: int
+) -> Measured:
+    """Time a query for each set of values; one that is slow has fewer repeats."""
+    statement = query.said_to(connection.dialect.name)
+    assert statement is not None
+    times, rows = [], []
+    with sent(connection.engine) as statements:
+        run(connection, statement, sets[0])  # its pages, its plan, its compiled text
+        for values in sets:
+            several: list[float] = []
+            while len(several) < repeats:
+                started = time.perf_counter()
+                count = run(connection, statement, values)
+                several.append(time.perf_counter() - started)
+                if several[-1] > _SLOW_SECONDS:
+                    break
+            times.append(statistics.median(several))
+            rows.append(count)
+    return Measured(
+        seconds=statistics.fmean(times), rows=statistics.fmean(rows), statement=statements[0]
+    )
+
+
+@contextlib.contextmanager
+def sent(engine: Engine) -> Iterator[list[str]]:
+    """The statements that go to the driver meanwhile."""
+    statements: list[str] = []
+
+    def listen(connection: Any, cursor: Any, statement: str, *others: Any) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", listen)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", listen)
+
+
+def workload(
+    connection: Connection, schema: Schema, *, scale: float = 1.0, repeats: int = 1
+) -> dict[str, tuple[CorpusQuery, Measured, WorkloadQuery]]:
+    """Each query of a schema, measured, as sa_perf would have recorded it; by its name."""
+    rows = schema.rows(scale)
+    found = {}
+    for query in schema.queries_of(connection.dialect.name):
+        one = measured(connection, query, query.values(rows), repeats=repeats)
+        found[query.name] = (
+            query,
+            one,
+            WorkloadQuery(
+                fingerprint=query.name,
+                statement=one.statement,
+                calls=query.calls,
+                mean_seconds=one.seconds,
+                mean_rows=one.rows,
+            ),
+        )
+    return found
+
+
+@contextlib.contextmanager
+def applied(connection: Connection, *statements: str) -> Iterator[None]:
+    """Indexes that exist meanwhile, by the statements that make them; with statistics of them."""
+    names = []
+    for statement in statements:
+        connection.exec_driver_sql(statement)
+        names.append(statement.split()[2])
+    _gather(connection, statements)
+    connection.commit()
+    try:
+        yield
+    finally:
+        for name in names:
+            connection.exec_driver_sql(f"DROP INDEX {name}")
+        connection.commit()
+
+
+def _gather(connection: Connection, statements: Sequence[str]) -> None:
+    """What an index needs to be known: SQLite counts it, PostgreSQL samples expressions."""
+    if connection.dialect.name == "sqlite":
+        for statement in statements:
+            connection.exec_driver_sql(f"ANALYZE {statement.split()[2]}")
+        return
+    for table in {statement.split()[4] for statement in statements}:
+        connection.exec_driver_sql(f"ANALYZE {table}")
