@@ -62,6 +62,8 @@ class Access:
             ranges, whose ends move with time.
         needed: every column of the table that the block names; None if that is not clear.
         limited: it takes no more than some rows.
+        filtered: of what an index finds in the right order, a condition that it does not answer may
+            throw away most, so a LIMIT need not end the walk soon.
     """
 
     facts: TableFacts
@@ -76,6 +78,7 @@ class Access:
     constants: Mapping[str, str | None] | None = None
     needed: frozenset[str] | None = None
     limited: bool = False
+    filtered: bool = False
 
 
 def accesses(reading: Reading, *, dialect: Dialect, tables: Tables) -> Iterator[Access]:
@@ -114,7 +117,19 @@ class _Reader:
             if needed is None
             else frozenset(column for name, column in needed if name == alias),
             limited=block.limited,
+            filtered=self._is_filtered(),
         )
+
+    def _is_filtered(self) -> bool:
+        first = self._block.order[:1]
+        bounded = {key.column for key in first if key.table == self._alias}
+        for one in self._block.conditions:
+            mine = one.table == self._alias and self._key(one) is not None
+            if one.constant is not None or (mine and one.kind in ("equal", "null")):
+                continue
+            if not (mine and one.kind == "range" and one.column in bounded):
+                return True
+        return False
 
     def _of(
         self, conditions: tuple[Condition, ...], wanted: Callable[[Condition], bool]

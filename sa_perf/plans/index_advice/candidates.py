@@ -114,7 +114,8 @@ def _heads(access: Access, popular: Popularity) -> list[Keys]:
 
 def _with_tails(head: Keys, access: Access) -> Iterator[Keys]:
     yield from (keys for keys in [head] if keys)
-    for tail in (access.order, access.group):
+    order = () if access.limited and access.filtered else access.order
+    for tail in (order, access.group):
         rest = _beyond(head, tail)
         if rest:
             yield (*head, *rest)[: _MAX_KEYS + 1]
@@ -123,9 +124,6 @@ def _with_tails(head: Keys, access: Access) -> Iterator[Keys]:
     for key in access.ranges:
         if key not in head:
             yield (*head, key)
-    # An order behind a list or a range is none, but the rows are filtered before they are read.
-    if head and access.order and access.listed:
-        yield _distinct((*head, *access.order, *access.listed))[: _MAX_KEYS + 1]
 
 
 def _beyond(head: Keys, tail: Keys) -> Keys:

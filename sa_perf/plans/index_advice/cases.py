@@ -22,7 +22,7 @@ _MAX_CHOSEN = 3
 _WORTH = 0.8
 _COVERING_WORTH = 0.5
 _PARTIAL_WORTH = 0.5
-_KEY_WORTH = 0.97
+_KEY_WORTH = 0.9
 #: Above this share of a table's rows an index on what they have in common pays for few values.
 _SKEWED = 0.05
 #: Below it a column has so many values that no index is for one of them.
