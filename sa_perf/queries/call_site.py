@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import dataclass
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 __all__ = ["CallSite", "LastLine", "Line", "application_line", "call_site"]
 
@@ -32,6 +32,8 @@ _DEMONSTRATION = "sa_perf.demo.application"
 _MAX_DEPTH = 200
 _MAX_CACHED = 4_096
 _paths: dict[str, str] = {}
+#: How many frames away, the code, and the instruction in it.
+_Place: TypeAlias = "tuple[int, CodeType, int]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,33 +73,66 @@ class LastLine:
     """The application line of a statement that is mostly issued from the same one.
 
     Where it was last time is looked at first: a loop has the same frame at the same depth. That
-    takes a tenth of walking the stack.
+    takes a tenth of walking the stack. On an async engine the application's frame is on the stack
+    of the greenlet's parent; there both are looked at, the outermost frame here and that one.
     """
 
     __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        # One tuple, so that threads see a whole one: depth, code, instruction in it, line.
-        self._last: tuple[int, CodeType, int, Line] | None = None
+        # One tuple, so that threads see a whole one: a frame here, the line, a frame outside.
+        self._last: tuple[_Place, Line, _Place | None] | None = None
 
     def find(self) -> Line | None:
         """The line that is running now; None where no frame is the application's."""
         last = self._last
         if last is not None:
+            depth, code, instruction = last[0]
             try:
-                frame = sys._getframe(last[0])
+                frame = sys._getframe(depth)
             except ValueError:  # the stack is not as deep
                 pass
             else:
-                if frame.f_code is last[1] and frame.f_lasti == last[2]:
-                    return last[3]
-        found = _nearest(sys._getframe(1))
+                if (
+                    frame.f_code is code
+                    and frame.f_lasti == instruction
+                    and (last[2] is None or (frame.f_back is None and _is_outside(last[2])))
+                ):
+                    return last[1]
+        here = sys._getframe()
+        found = _nearest(here)
         if found is None:
-            return application_line()
-        frame, depth = found
-        line = _line_of(frame)
-        self._last = depth + 1, frame.f_code, frame.f_lasti, line
+            return self._find_outside(here)
+        line = _line_of(found[0])
+        self._last = _place(*found), line, None
         return line
+
+    def _find_outside(self, here: FrameType) -> Line | None:
+        found = _outside_greenlet()
+        if found is None:
+            return None
+        frame, depth, away = found
+        line = _line_of(frame)
+        if away == 1:
+            outermost, depth_here = here, 0
+            while outermost.f_back is not None:
+                outermost, depth_here = outermost.f_back, depth_here + 1
+            self._last = _place(outermost, depth_here), line, _place(frame, depth)
+        return line
+
+
+def _place(frame: FrameType, depth: int) -> _Place:
+    return depth, frame.f_code, frame.f_lasti
+
+
+def _is_outside(place: _Place) -> bool:
+    """Whether this is still the application's frame on the stack of the greenlet's parent."""
+    depth, code, instruction = place
+    parent = sys.modules["greenlet"].getcurrent().parent
+    frame: FrameType | None = None if parent is None else parent.gr_frame
+    for _ in range(depth):
+        frame = None if frame is None else frame.f_back
+    return frame is not None and frame.f_code is code and frame.f_lasti == instruction
 
 
 def application_line() -> Line | None:
@@ -105,9 +140,7 @@ def application_line() -> Line | None:
 
     Walks the stack: 0.1 us a frame.
     """
-    found = _nearest(sys._getframe(1))
-    if found is None and "greenlet" in sys.modules:
-        found = _outside_greenlet()
+    found = _nearest(sys._getframe(1)) or _outside_greenlet()
     return None if found is None else _line_of(found[0])
 
 
@@ -145,15 +178,17 @@ def _not_application() -> frozenset[str]:
     return _LIBRARIES | DRIVER_PACKAGES | sys.stdlib_module_names - {"__main__"}
 
 
-def _outside_greenlet() -> tuple[FrameType, int] | None:
-    from greenlet import getcurrent
-
-    parent = getcurrent().parent
+def _outside_greenlet() -> tuple[FrameType, int, int] | None:
+    """The same on the stacks of the greenlets around this one, and how many of them away."""
+    if "greenlet" not in sys.modules:
+        return None
+    parent = sys.modules["greenlet"].getcurrent().parent
+    away = 1
     while parent is not None:
         found = _nearest(parent.gr_frame)
         if found is not None:
-            return found
-        parent = parent.parent
+            return *found, away
+        parent, away = parent.parent, away + 1
     return None
 
 

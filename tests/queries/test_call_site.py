@@ -11,6 +11,7 @@ import types
 
 import pytest
 
+from sa_perf.queries import call_site as call_site_module
 from sa_perf.queries.call_site import CallSite, LastLine, call_site
 
 
@@ -242,6 +243,32 @@ def test_the_last_line_is_no_other_functions_at_the_same_depth() -> None:
         else one
         for one in ("first", "second", "first")
     ]
+
+
+def test_the_last_line_outside_of_a_greenlet_is_found_without_a_walk(monkeypatch) -> None:
+    greenlet = pytest.importorskip("greenlet")
+    library = as_module("sqlalchemy.util", "def run(f, n): return run(f, n - 1) if n else f()")
+    last, walks, walk = LastLine(), [], call_site_module._nearest
+    monkeypatch.setattr(call_site_module, "_nearest", lambda one: walks.append(1) or walk(one))
+
+    def found(depth: int = 5) -> tuple[int, int]:
+        walks.clear()
+        inner = greenlet.greenlet(functools.partial(library.run, last.find, depth))
+        return inner.switch().number, len(walks)
+
+    def application() -> tuple[int, int]:
+        walks.clear()
+        inner = greenlet.greenlet(functools.partial(library.run, lambda: last.find(), 5))
+        return inner.switch().number, len(walks)
+
+    outside = found()[0]
+    assert found() == (outside, 0)
+    assert found(depth=3) == (outside, 2)
+    nearer = application()[0]
+    assert nearer != outside
+    assert application() == (nearer, 0)
+    assert found()[0] == outside
+    assert found() == (outside, 0)
 
 
 def test_the_last_line_is_found_where_the_stack_is_flat() -> None:
