@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ __all__ = ["Flushes"]
 #: The ORM executes what it flushes with a cache of its own.
 _OF_FLUSH = "compiled_cache"
 _number: ContextVar[int] = ContextVar("sa_perf_flush", default=0)
+#: Of all threads, so that two which share a scope have no number in common.
+_numbers = itertools.count(1)
 
 
 class Flushes:
@@ -51,4 +54,4 @@ class Flushes:
                 self._open = True
 
     def _begins(self, *_: object) -> None:
-        _number.set(_number.get() + 1)
+        _number.set(next(_numbers))

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from sa_perf.queries.call_site import Line, application_line
 from sa_perf.queries.flushes import Flushes
-from sa_perf.queries.orm_loads import Loads
+from sa_perf.queries.orm_loads import Loads, within_refresh
 from sa_perf.queries.over_eager import Readers
 from sa_perf.queries.scopes import ScopeRun, current_scope
 from sa_perf.queries.tally import Tally, Unit
+from sa_perf.queries.units import unit_of
 
 if TYPE_CHECKING:
     from sa_perf.queries.execution import Context
     from sa_perf.queries.orm_loads import Loaded
-    from sa_perf.queries.shape import Parameters, Shape
+    from sa_perf.queries.shape import OrmLoad, Parameters, Shape
 
 __all__ = ["Watch", "allow_repeats"]
 
@@ -53,12 +54,23 @@ class Watch:
     """Finds the tally of an execution. Everything is called by the thread that executes.
 
     Args:
+        owner: where tallies are counted; those of others are kept apart.
         enabled: whether repetition is looked for.
+        threshold: executions of a unit from which on it is a repetition.
         over_eager: whether eager loads that nobody reads are looked for, too.
     """
 
-    def __init__(self, *, enabled: bool = True, over_eager: bool = False) -> None:
+    def __init__(
+        self,
+        owner: object,
+        *,
+        enabled: bool = True,
+        threshold: int = 5,
+        over_eager: bool = False,
+    ) -> None:
         self.loads = Loads(eager=over_eager) if enabled else None
+        self._owner = owner
+        self._threshold = threshold
         self._flushes = Flushes()
         self._readers = Readers()
 
@@ -71,10 +83,11 @@ class Watch:
 
     def tally_of(self, shape: Shape, context: Context, run: ScopeRun | None) -> Tally | None:
         """What an execution repeats, if it may be a repetition."""
-        if run is not None and shape.eager:
-            self._note_eager(shape, _unit_of(run))
-        if shape.load is not None:
-            return self._of_load(shape, context, run)
+        if shape.eager and run is not None:
+            self._note_eager(shape, unit_of(run))
+        load = shape.load
+        if load is not None:
+            return self._of_load(load, shape, context, run)
         if shape.writes:
             self.wrote(run)
         if shape.inserts:
@@ -86,29 +99,55 @@ class Watch:
     def wrote(self, run: ScopeRun | None) -> None:
         """Take note that rows were changed in a scope."""
         if run is not None:
-            _unit_of(run).wrote()
+            unit_of(run).wrote()
 
     def _note_eager(self, shape: Shape, unit: Unit) -> None:
         for relationship in shape.eager:
-            tally = unit.eager.get(relationship)
+            tally = unit.eager.get((self._owner, relationship))
             if tally is None:
                 self._readers.watch(relationship)
-                tally = unit.eager[relationship] = Tally("eager_load", shape.aggregate, unit)
+                tally = Tally(None, shape.aggregate, unit)
+                unit.eager[self._owner, relationship] = tally
             tally.seen += 1
 
-    def _of_load(self, shape: Shape, context: Context, run: ScopeRun | None) -> Tally | None:
+    def _of_load(
+        self, load: OrmLoad, shape: Shape, context: Context, run: ScopeRun | None
+    ) -> Tally | None:
         """The tally of a statement that the ORM issues for one parent. About 1 us."""
-        load = shape.load
-        if load is None or _allowed.get():
+        if _allowed.get():
             return None
-        loaded = load.read(context)
-        if loaded is None:
+        parent = load.lazy_parent(context)
+        loaded = load.read(context) if parent is None else None
+        if parent is None and loaded is None:
             # A statement of its own for what is loaded eagerly: its time is known.
-            eager = {} if run is None or not shape.eager else _unit_of(run).eager
-            return eager.get(shape.eager[0]) if eager else None
-        kind, parent, relationship, keys = loaded
+            eager = {} if run is None or not shape.eager else unit_of(run).eager
+            return eager.get((self._owner, shape.eager[0])) if eager else None
+        unit = _unit_of_transaction(context) if run is None else run.unit or unit_of(run)
         line = load.line.find()
-        unit = _unit_of_transaction(context) if run is None else run.unit or _unit_of(run)
+        recent = unit.recent.get(load) if loaded is None and unit.refreshed is None else None
+        if recent is None or recent[0] is not line:
+            loaded = loaded or load.read(context)
+            return None if loaded is None else self._of_other(load, loaded, line, shape, unit, run)
+        tally = recent[1]
+        tally.seen = seen = tally.seen + 1
+        if seen <= self._threshold and tally.loaded is not None:
+            tally.loaded = tally.loaded._replace(parent=parent)
+        parents = tally.parents
+        if parents is not None and len(parents) < _MAX_PARENTS:
+            parents.add(id(parent) if parent.key is None else hash(parent.key))
+        return tally
+
+    def _of_other(
+        self,
+        load: OrmLoad,
+        loaded: Loaded,
+        line: Line | None,
+        shape: Shape,
+        unit: Unit,
+        run: ScopeRun | None,
+    ) -> Tally | None:
+        """The same of what comes from another line than the last one, or is no lazy load."""
+        kind, parent, relationship, keys = loaded
         if kind in ("refresh", "expired_reload"):
             unit.refreshed = parent, line
         if kind == "refresh":
@@ -117,7 +156,7 @@ class Watch:
             return None
         # Not the code itself: hashing that takes up to a microsecond.
         place = None if line is None else (id(line[0]), line[1])
-        key = kind, relationship, keys or parent.mapper if relationship is None else None, place
+        key = self._owner, kind, relationship or keys or parent.mapper, place
         tally = unit.tallies.get(key) or unit.tally(key, kind, shape.aggregate)
         if tally is None:
             return None
@@ -128,6 +167,7 @@ class Watch:
         parents = tally.parents
         if parent is not None and parents is not None and len(parents) < _MAX_PARENTS:
             parents.add(id(parent) if parent.key is None else hash(parent.key))
+        unit.note(load, line, tally)
         return tally
 
     def _of_insert(self, shape: Shape, context: Context) -> Tally | None:
@@ -135,7 +175,7 @@ class Watch:
         if _allowed.get() or context.cursor.rowcount > 1:
             return None
         run = current_scope()
-        unit = _unit_of_transaction(context) if run is None else _unit_of(run)
+        unit = _unit_of_transaction(context) if run is None else unit_of(run)
         tally = unit.tally(("single_insert", shape.aggregate), "single_insert", shape.aggregate)
         if tally is None:
             return None
@@ -156,7 +196,7 @@ class Watch:
             key = hash((shape.aggregate, context.statement, _comparable(parameters)))
         except TypeError:
             return None  # a value that cannot be hashed
-        tally = _unit_of(run).select(key, shape.aggregate)
+        tally = unit_of(run).select(key, shape.aggregate)
         _see(tally, run)
         return tally
 
@@ -167,8 +207,8 @@ def _is_for_refresh(again: tuple[Any, Line | None], loaded: Loaded, line: Line |
     What it had loaded eagerly, the ORM then loads like a lazy load, at once and from the same line.
     """
     state, place = again
-    same = state is None or state is loaded.parent
-    return loaded.kind == "lazy_load" and place == line and same
+    same = loaded.kind == "lazy_load" and place == line and state in (None, loaded.parent)
+    return same and within_refresh()
 
 
 def _see(tally: Tally, run: ScopeRun | None) -> None:
@@ -179,8 +219,14 @@ def _see(tally: Tally, run: ScopeRun | None) -> None:
 
 
 def _locate(tally: Tally, run: ScopeRun | None, line: Line | None) -> None:
-    around = () if run is None else run.enclosing()
-    tally.line, tally.scopes = line, tuple(one.name for one in around if not one.ended_ns)
+    """Keep the line, and the names of the scopes from the innermost to the unit's own."""
+    names = []
+    for one in () if run is None else run.enclosing():
+        if not one.ended_ns:
+            names.append(one.name)
+        if one is tally.unit.owner:
+            break
+    tally.line, tally.scopes = line, tuple(names)
 
 
 def _comparable(parameters: Parameters) -> Any:  # noqa: ANN401
@@ -197,14 +243,4 @@ def _unit_of_transaction(context: Context) -> Unit:
     unit = Unit()
     if transaction is not None:
         connection._sa_perf_unit = weakref.ref(transaction), unit
-    return unit
-
-
-def _unit_of(run: ScopeRun) -> Unit:
-    """Of the outermost run that has not ended; each inside keeps it."""
-    unit: Unit | None = run.unit
-    if unit is None:
-        around = run.parent
-        unit = _unit_of(around) if around is not None and not around.ended_ns else Unit(run)
-        run.unit = unit
     return unit

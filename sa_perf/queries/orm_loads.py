@@ -11,7 +11,10 @@ loaded already.
 
 from __future__ import annotations
 
+import sys
 import threading
+from contextlib import suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from sqlalchemy import Table, event
@@ -22,7 +25,7 @@ from sa_perf.queries.call_site import LastLine
 if TYPE_CHECKING:
     from sqlalchemy.orm import ORMExecuteState
 
-__all__ = ["Load", "LoadKind", "Loaded", "Loads", "readable"]
+__all__ = ["Load", "LoadKind", "Loaded", "Loads", "readable", "within_refresh"]
 
 LoadKind: TypeAlias = Literal[
     "lazy_load", "deferred_columns", "expired_reload", "own_query", "refresh"
@@ -74,6 +77,13 @@ class Load:
         #: From which it was executed last.
         self.line = LastLine()
         self._own = Loaded("own_query", None, relationship) if own else None
+
+    def lazy_parent(self, context: Any) -> Any:  # noqa: ANN401  # an InstanceState
+        """The object for which a relationship is loaded lazily; None: ask `read`."""
+        if self._relationship is None or self._own is not None:
+            return None
+        options = context.execution_options.get(_OPTIONS)
+        return None if options is None else options._lazy_loaded_from
 
     def read(self, context: Any) -> Loaded | None:  # noqa: ANN401
         """What this execution loads; None where it is not one of many by nature."""
@@ -158,6 +168,21 @@ def readable() -> bool:
     )
 
 
+def within_refresh() -> bool:
+    """Whether the ORM is reading an object again now, further down the stack.
+
+    Then it loads what the object had loaded eagerly in the way in which it loads lazily.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name in _REFRESHING and frame.f_locals.get("refresh_state") is not None:
+            return True
+        frame = frame.f_back
+    return False
+
+
+#: With an underscore from SQLAlchemy 2.1 on.
+_REFRESHING = ("load_on_pk_identity", "_load_on_pk_identity")
 _EXECUTING = ("_lazy_loaded_from", "_refresh_state", "_is_user_refresh")
 _COMPILING = ("_for_refresh_state", "_only_load_props", "_current_path")
 
@@ -222,6 +247,9 @@ class _AnnouncedLoad:
     def __init__(self) -> None:
         self.line = LastLine()
 
+    def lazy_parent(self, context: object) -> None:
+        """Always None: see `read`."""
+
     def read(self, context: Any) -> Loaded | None:  # noqa: ANN401
         """What was announced."""
         found: Loaded | None = context.execution_options.get(_ANNOUNCED)
@@ -257,13 +285,15 @@ _announcer = _Announcer()
 
 def _announce(execution: ORMExecuteState) -> None:
     """Say by public names alone what a SELECT loads lazily; a listener on all sessions."""
-    if not execution.is_select:
-        return  # it has no loader's names
+    # It has no loader's names for anything but a SELECT. Nothing of ours may reach the application.
+    with suppress(Exception):
+        loaded = _public_load(execution) if execution.is_select else None
+        if loaded is not None:
+            execution.update_execution_options(**{_ANNOUNCED: loaded})
+
+
+def _public_load(execution: ORMExecuteState) -> Loaded | None:
     parent, path = execution.lazy_loaded_from, execution.loader_strategy_path
     if parent is not None and path is not None and hasattr(path[-1], "direction"):
-        loaded = Loaded("lazy_load", parent, path[-1])
-    elif execution.is_column_load:
-        loaded = Loaded("refresh", None)
-    else:
-        return
-    execution.update_execution_options(**{_ANNOUNCED: loaded})
+        return Loaded("lazy_load", parent, path[-1])
+    return Loaded("refresh", None) if execution.is_column_load else None

@@ -8,11 +8,13 @@ where the setting ``over_eager`` asks for it, and counts within scopes only.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sa_perf.queries.scopes import current_scope
+from sa_perf.queries.units import unit_of
 
 if TYPE_CHECKING:
     from sa_perf.queries.scopes import ScopeRun
@@ -57,14 +59,21 @@ class _Sums:
 
 
 class EagerLoads:
-    """Sums by relationship; bounded. Everything is called under the statistics' lock."""
+    """Sums by relationship; bounded. Everything is called under the statistics' lock.
 
-    def __init__(self) -> None:
+    Args:
+        owner: whose loads are counted: other instrumentations may watch the same scopes.
+    """
+
+    def __init__(self, owner: object) -> None:
+        self._owner = owner
         self._sums: dict[Any, _Sums] = {}
 
     def end(self, run: ScopeRun, unit: Unit) -> None:
         """Count what an outermost scope loaded eagerly."""
-        for relationship, tally in unit.eager.items():
+        for (owner, relationship), tally in list(unit.eager.items()):
+            if owner is not self._owner:
+                continue
             sums = self._sums.get(relationship)
             if sums is None:
                 if len(self._sums) >= _MAX_RELATIONSHIPS:
@@ -100,27 +109,38 @@ class EagerLoads:
         self._sums.clear()
 
 
+_lock = threading.Lock()
+#: Relationships whose attributes take note, and how many `Readers` want it.
+_wanted: Counter[Any] = Counter()
+
+
 class Readers:
     """Makes attributes of relationships take note that they are read, and ordinary again."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._watched: set[Any] = set()
 
     def watch(self, relationship: Any) -> None:  # noqa: ANN401
         """Have the attributes of a relationship take note."""
         if relationship in self._watched:
             return
-        with self._lock:
+        with _lock:
+            if relationship in self._watched:
+                return
             self._watched.add(relationship)
+            _wanted[relationship] += 1
             for attribute in _attributes(relationship):
                 if type(attribute) is not _noting():
                     attribute.__class__ = _noting()
 
     def close(self) -> None:
-        """Make them ordinary again."""
-        with self._lock:
+        """Make them ordinary again, but for those that somebody else watches."""
+        with _lock:
             for relationship in self._watched:
+                _wanted[relationship] -= 1
+                if _wanted[relationship]:
+                    continue
+                del _wanted[relationship]
                 for attribute in _attributes(relationship):
                     if type(attribute) is _noting():
                         attribute.__class__ = _noting().__bases__[0]
@@ -153,8 +173,8 @@ def _noting() -> type[Any]:
 
             def __get__(self, instance: object, owner: Any) -> Any:  # noqa: ANN401
                 run = current_scope()
-                if instance is not None and run is not None and run.unit is not None:
-                    run.unit.read.add(self.property)
+                if instance is not None and run is not None:
+                    unit_of(run).read.add(self.property)
                 return get(self, instance, owner)
 
         _made.append(NotingAttribute)

@@ -94,7 +94,12 @@ class Recorder:
         self.faults = faults
         self.offer = offer
         self.connection_errors = 0
-        self.watch = Watch(enabled=settings.n_plus_one, over_eager=settings.over_eager)
+        self.watch = Watch(
+            statistics,
+            enabled=settings.n_plus_one,
+            threshold=settings.n_plus_one_threshold,
+            over_eager=settings.over_eager,
+        )
         longest, loads = settings.max_statement_length, self.watch.loads
         self._shapes = Shapes(database, fingerprinter, statistics, longest, loads=loads)
         self._statistics = statistics

@@ -93,7 +93,8 @@ def _of_repeat(repeat: RepeatStats) -> Finding:
 
 
 def _within(repeat: RepeatStats) -> str:
-    return f"one run of {repeat.scope[0]!r}" if repeat.scope else "one transaction"
+    # The outermost: what is inside may have run many times.
+    return f"one run of {repeat.scope[-1]!r}" if repeat.scope else "one transaction"
 
 
 def _place(repeat: RepeatStats) -> str | None:

@@ -28,13 +28,15 @@ _AsyncGenerator: TypeAlias = AsyncGenerator[object, object]
 class ScopeRun:
     """One run of a scope; compared by identity."""
 
-    __slots__ = ("ended_ns", "name", "parent", "started_ns", "unit")
+    __slots__ = ("ended_ns", "name", "only_measures", "parent", "started_ns", "unit")
 
     def __init__(self, name: str, parent: ScopeRun | None) -> None:
         self.name = name
         self.parent = parent
         self.started_ns = time.perf_counter_ns()
         self.ended_ns = 0
+        #: A test's, which is no request or job: scopes inside it repeat nothing together.
+        self.only_measures = False
         #: What is watched for repetition in it, see `sa_perf.queries.n_plus_one`.
         self.unit: Unit | None = None
 

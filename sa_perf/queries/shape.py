@@ -6,6 +6,7 @@ look-up here. Raw texts have no compiled statement; a bounded dictionary serves 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sa_perf.queries.orm_loads import Loaded, Loads
     from sa_perf.queries.statistics import Statistics
 
-__all__ = ["Parameters", "Shape", "Shapes"]
+__all__ = ["OrmLoad", "Parameters", "Shape", "Shapes"]
 
 #: What goes to the driver: a sequence or mapping, or a list of them.
 Parameters: TypeAlias = Any
@@ -26,12 +27,27 @@ Parameters: TypeAlias = Any
 _MAX_RAW_TEXTS = 2_048
 _MAX_RAW_LENGTH = 2_000
 _WRITES = ("insert", "update", "delete")
+#: How texts begin that change no rows.
+_CHANGE_NOTHING = frozenset(
+    {
+        "begin", "close", "commit", "declare", "desc", "describe", "discard", "explain", "fetch",
+        "pragma", "release", "reset", "rollback", "savepoint", "select", "set", "show", "start",
+        "table", "use", "values", "with",
+    }
+)  # fmt: skip
+_COMMENT = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*(?:\n|\Z))+", re.DOTALL)
+_CHANGES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+_LOCKS = re.compile(r"\bFOR\s+(?:NO\s+KEY\s+UPDATE|UPDATE|(?:KEY\s+)?SHARE)\b|\bLOCK\s+IN\b", re.I)
+_FROM = re.compile(r"\bFROM\b", re.IGNORECASE)
 
 
-class _Load(Protocol):
+class OrmLoad(Protocol):
     """What the ORM says of its own statements, see `sa_perf.queries.orm_loads`."""
 
     line: LastLine
+
+    def lazy_parent(self, context: Context) -> Any:  # noqa: ANN401  # an InstanceState
+        """The object for which a relationship is loaded lazily; None: ask `read`."""
 
     def read(self, context: Context) -> Loaded | None:
         """What an execution loads; None where it is not one of many by nature."""
@@ -54,7 +70,7 @@ class Shape:
         many: bool = False,
         defaults: bool = False,
         verb: str = "",
-        load: _Load | None = None,
+        load: OrmLoad | None = None,
         eager: tuple[Any, ...] = (),
     ) -> None:
         """Hold what is known.
@@ -65,7 +81,8 @@ class Shape:
             returns_rows: None where only the cursor knows, after the execution.
             many: may be sent in batches of multi-row INSERTs.
             defaults: SQLAlchemy may run statements for column defaults on its context.
-            verb: ``select``, ``insert``, ``update`` or ``delete``; empty for all others.
+            verb: ``select``, ``insert``, ``update`` or ``delete``; ``other`` for what may change
+                rows in another way; empty for all others.
             load: says what it loads for the ORM; None where it is no load of the ORM's.
             eager: relationships that it loads eagerly, where that is watched.
         """
@@ -79,7 +96,7 @@ class Shape:
         self.load = load
         self.eager = eager
         self.inserts = verb == "insert"
-        self.writes = verb in _WRITES
+        self.writes = verb == "other" or verb in _WRITES
         #: Reads tables, so it gives the same rows for the same parameters until one is written.
         self.reads = verb == "select" and load is None
         #: Each execution is looked at for repetition, also outside of scopes.
@@ -174,12 +191,20 @@ class Shapes:
 
     def _verb_of(self, text: str) -> str:
         """The same of a text; a SELECT that reads no table, or to change it, is none."""
-        watching = self._loads is not None and text.strip()
-        first = text.split(None, 1)[0].lower() if watching else ""
-        if first != "select":
-            return first if first in _WRITES else ""
-        upper = text.upper()
-        return "" if "FROM" not in upper or "FOR UPDATE" in upper else "select"
+        if self._loads is None:
+            return ""
+        comment = _COMMENT.match(text)
+        text = text[comment.end() :] if comment else text
+        first = re.split(r"[\s(;]", text, maxsplit=1)[0].lower()
+        if first in _WRITES:
+            return first
+        if first not in _CHANGE_NOTHING:
+            # CALL, MERGE, REPLACE, TRUNCATE; in brackets stands a SELECT.
+            return "other" if first else ""
+        if first == "with" and _CHANGES.search(text):
+            return "other"
+        reads = first in ("select", "with") and _FROM.search(text) and not _LOCKS.search(text)
+        return "select" if reads else ""
 
     def _aggregate(self, text: str, *, raw: bool) -> Aggregate:
         shape = self._fingerprinter.shape_of(text, raw=raw)[: self._max_length]

@@ -55,7 +55,7 @@ class Statistics:
         #: Completed executions that are not in the sums yet; appending is atomic.
         self.pending: deque[Execution | ScopeRun] = deque()
         self.scopes = ScopeStatistics()
-        self.eager_loads = EagerLoads()
+        self.eager_loads = EagerLoads(self)
         self.repeats = Repeats() if repeats is None else repeats
         self.transactions = Transactions()
         self._aggregates: dict[str, dict[str, Aggregate]] = {}

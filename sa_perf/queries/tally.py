@@ -9,24 +9,41 @@ if TYPE_CHECKING:
     from sa_perf.queries.call_site import Line
     from sa_perf.queries.orm_loads import Loaded
 
-__all__ = ["RepeatKind", "Tally", "Unit"]
+__all__ = ["RepeatKind", "Sums", "Tally", "Unit"]
 
 RepeatKind: TypeAlias = Literal[
     "lazy_load", "deferred_columns", "expired_reload", "own_query", "same_select", "single_insert",
-    "eager_load",
 ]  # fmt: skip
 _MAX_TALLIES = 1_000
 _MAX_SELECTS = 1_000
+
+
+class Sums:
+    """Sums of one repetition over its occurrences.
+
+    Attributes:
+        occurrences: units in which it happened.
+        calls: executions in them.
+        nanoseconds: that these took.
+        max_calls: in the unit that had most.
+        max_parents: in the unit that had most.
+    """
+
+    __slots__ = ("calls", "max_calls", "max_parents", "nanoseconds", "occurrences")
+
+    def __init__(self) -> None:
+        self.occurrences = self.calls = self.nanoseconds = 0
+        self.max_calls = self.max_parents = 0
 
 
 class Tally:
     """What one unit does again and again from one line.
 
     Attributes:
-        kind: of repetition.
+        kind: of repetition; None: an eager load, which is none and of which the time is kept.
         aggregate: of the statement.
         unit: in which it happens.
-        loaded: what the ORM loads by it, the last time; None where it is not the ORM's.
+        loaded: what the ORM loads by it; None where it is not the ORM's.
         line: of the application, the second time; None where it is not known.
         scopes: names of the scopes around it then, innermost first.
         seen: executions, as they begin.
@@ -34,15 +51,15 @@ class Tally:
         nanoseconds: that these took.
         parents: of which something was loaded by the ORM, by hash; None for a SELECT.
         flush: number of the flush of the last execution.
-        key: under which it is in the sums, once it is.
+        sums: to which it is added once it passed the threshold; None: to none.
     """
 
     __slots__ = (
-        "aggregate", "calls", "flush", "key", "kind", "line", "loaded", "nanoseconds", "parents",
-        "scopes", "seen", "unit",
+        "aggregate", "calls", "flush", "kind", "line", "loaded", "nanoseconds", "parents",
+        "scopes", "seen", "sums", "unit",
     )  # fmt: skip
 
-    def __init__(self, kind: RepeatKind, aggregate: Aggregate, unit: Unit) -> None:
+    def __init__(self, kind: RepeatKind | None, aggregate: Aggregate, unit: Unit) -> None:
         self.kind = kind
         self.aggregate = aggregate
         self.unit = unit
@@ -52,7 +69,7 @@ class Tally:
         self.seen = self.calls = self.nanoseconds = 0
         self.parents: set[int] | None = None
         self.flush: int | None = None
-        self.key: object = None
+        self.sums: Sums | None = None
 
 
 class Unit:
@@ -60,21 +77,24 @@ class Unit:
 
     Attributes:
         owner: the scope's run; None: a transaction.
+        recent: of the last line of each of the ORM's loads, that line and its tally.
         tallies: of what is loaded for objects and of inserted rows, by what makes them one.
         selects: of SELECTs since the last write, by statement and parameters.
         refreshed: the ORM's state of the object that was read again last, and from which line.
-        eager: relationships that were loaded eagerly, where that is watched.
+        eager: by whom it is counted and relationship, what was loaded eagerly, where that is
+            watched.
         read: relationships whose attributes were read, likewise.
     """
 
-    __slots__ = ("eager", "owner", "read", "refreshed", "selects", "tallies")
+    __slots__ = ("eager", "owner", "read", "recent", "refreshed", "selects", "tallies")
 
     def __init__(self, owner: object | None = None) -> None:
         self.owner = owner
         self.tallies: dict[Any, Tally] = {}
         self.selects: dict[int, Tally] = {}
         self.refreshed: tuple[Any, Line | None] | None = None
-        self.eager: dict[Any, Tally] = {}
+        self.recent: dict[Any, tuple[Line | None, Tally]] = {}
+        self.eager: dict[tuple[object, Any], Tally] = {}
         self.read: set[Any] = set()
 
     def tally(self, key: object, kind: RepeatKind, aggregate: Aggregate) -> Tally | None:
@@ -94,6 +114,12 @@ class Unit:
                 self.selects = again if len(again) < _MAX_SELECTS / 2 else {}
             tally = self.selects[key] = Tally("same_select", aggregate, self)
         return tally
+
+    def note(self, load: object, line: Line | None, tally: Tally) -> None:
+        """Keep where a load came from last, so that the next one is found at once."""
+        if len(self.recent) >= _MAX_TALLIES:
+            self.recent = {}
+        self.recent[load] = line, tally
 
     def wrote(self) -> None:
         """Forget what was read: the same SELECT may now have other rows."""

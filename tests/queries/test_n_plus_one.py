@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from n_plus_one.library import Author, Book, Note, Reader, Sensor
-from sqlalchemy import Connection, insert, select, text
+from n_plus_one.recording import Library
+from sqlalchemy import Connection, insert, make_url, select, text
 from sqlalchemy.orm import Session
 
 import sa_perf
@@ -222,6 +223,17 @@ def test_the_outermost_scope_is_the_unit(install, session) -> None:
     assert one_repeat(perf).scope == ("one author", "GET /authors")
 
 
+def test_it_is_told_of_the_outermost_scope(install, session) -> None:
+    perf = install()
+    with sa_perf.scope("GET /authors"):
+        for author in session.scalars(select(Author)):
+            with sa_perf.scope("one author"):
+                assert author.books
+    (finding,) = perf.snapshot().findings
+    assert " in one run of 'GET /authors', at " in finding.message
+    assert finding.evidence["scope"] == "one author"
+
+
 def test_scopes_one_after_another_are_units_of_their_own(install, session) -> None:
     perf = install()
     for author in session.scalars(select(Author)).all():
@@ -351,6 +363,38 @@ def run_in_threads(work: Callable[[int], None], numbers: range) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_flushes_of_threads_in_one_scope_are_flushes_of_their_own(install, library) -> None:
+    perf = install()
+
+    def work(key: int) -> None:
+        with Session(library.engine) as session:
+            for _ in range(2):
+                session.add(Note(text=str(key)))
+                session.flush()
+            session.rollback()
+
+    with sa_perf.scope("GET /"):
+        for key in range(10):
+            run_in_threads(work, range(key, key + 1))
+    assert repeats(perf) == [("single_insert", 1, 20)]
+
+
+# Other installations
+
+
+def test_installations_that_share_a_scope_find_each_its_own(library, tmp_path, capture) -> None:
+    other = Library.at(make_url(f"sqlite:///{tmp_path / 'other.db'}"), library.async_url)
+    both = [sa_perf.install(one.engine, explain=False, capture=capture) for one in (library, other)]
+    with sa_perf.scope("GET /authors"):
+        for one in (library, other):
+            with Session(one.engine) as session:
+                read_books(session)
+    assert [repeats(perf) for perf in both] == [[("lazy_load", 1, 10)]] * 2
+    for perf in both:
+        perf.uninstall()
+    other.engine.dispose()
 
 
 # Bounds

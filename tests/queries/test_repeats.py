@@ -22,7 +22,7 @@ def aggregate(key: str = "a1") -> Aggregate:
     return Aggregate(key, f"SELECT {key}", "sqlite:///", None)
 
 
-def tally(of: Aggregate, *, line: int = 1, kind: RepeatKind = "same_select") -> Tally:
+def tally(of: Aggregate, *, line: int = 1, kind: RepeatKind | None = "same_select") -> Tally:
     made = Tally(kind, of, Unit())
     made.line = Line(somewhere.__code__, line)
     return made
@@ -127,8 +127,10 @@ def test_what_began_before_all_was_forgotten_counts_no_more() -> None:
 
 def test_eager_loads_are_none() -> None:
     kept = Repeats(threshold=2)
-    count(kept, tally(aggregate(), kind="eager_load"), 100)
+    one = tally(aggregate(), kind=None)
+    count(kept, one, 100)
     assert frozen(kept) == []
+    assert one.nanoseconds == 1_000
 
 
 @pytest.mark.parametrize("pattern", ["*test_repeats.py", "*test_repeats.py:1", "job *"])

@@ -236,6 +236,63 @@ def _refresh_at_once(session: Session) -> None:
         assert author.books
 
 
+@program(
+    Fault(kind="expired_one_by_one", place="Author", remedy="Author objects"),
+    Fault(place="Author.books", remedy="select(Author).options(selectinload(Author.books))"),
+)
+def lazy_load_on_the_line_of_a_reload(session: Session) -> None:
+    """It would stay when nothing expires any more."""
+    authors = session.scalars(select(Author)).all()
+    session.commit()
+    for author in authors:
+        assert all((author.name, author.books))
+
+
+@lazy_load_on_the_line_of_a_reload.mended
+def _all_at_once(session: Session) -> None:
+    for author in session.scalars(select(Author).options(selectinload(Author.books))):
+        assert all((author.name, author.books))
+    session.commit()
+
+
+@program(
+    Fault(kind="expired_one_by_one", place="Author", remedy="Author objects"),
+)
+def expired_with_what_was_loaded_eagerly_on_one_line(session: Session) -> None:
+    authors = session.scalars(select(Author).options(selectinload(Author.books))).all()
+    session.commit()
+    for author in authors:
+        assert all((author.name, author.books))
+
+
+@expired_with_what_was_loaded_eagerly_on_one_line.mended
+def _read_on_one_line(session: Session) -> None:
+    for author in session.scalars(select(Author).options(selectinload(Author.books))):
+        assert all((author.name, author.books))
+    session.commit()
+
+
+@program(
+    Fault(place="Author.books", remedy="select(Author).options(selectinload(Author.books))"),
+)
+def refresh_and_a_lazy_load_on_one_line(session: Session) -> None:
+    for author in session.scalars(select(Author)).all():
+        assert [session.refresh(author), author.books][1]
+
+
+@refresh_and_a_lazy_load_on_one_line.mended
+def _refresh_whole(session: Session) -> None:
+    stmt = select(Author).options(selectinload(Author.books))
+    for author in session.scalars(stmt.execution_options(populate_existing=True)):
+        assert author.books
+
+
+@program()
+def refresh_of_a_relationship_alone(session: Session) -> None:
+    for author in session.scalars(select(Author)).all():
+        session.refresh(author, ["books"])
+
+
 @program()
 def read_before_the_commit(session: Session) -> None:
     readers = session.scalars(select(Reader)).all()

@@ -140,6 +140,50 @@ def same_select_with_a_write_as_text_between(session: Session) -> None:
 
 
 @program()
+def same_select_with_another_write_as_text_between(session: Session) -> None:
+    writes = (
+        "/* by hand */ UPDATE note SET text = 'x'",
+        "-- by hand\n DELETE FROM note WHERE id < 0",
+        "WITH one (n) AS (SELECT 'x') INSERT INTO note (text) SELECT n FROM one",
+    )
+    for write in (*writes, *writes):
+        session.execute(text(write))
+        session.scalars(select(Note.text)).all()
+
+
+@program()
+def same_text_to_lock(session: Session) -> None:
+    if session.get_bind().dialect.name == "sqlite":
+        return
+    for clause in ("FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"):
+        for _ in range(10):
+            session.execute(text(f"SELECT id FROM author WHERE id = 1 {clause}")).all()
+
+
+@program(SAME)
+def same_cte(session: Session) -> None:
+    authors = select(Author.id).cte()
+    for _ in range(10):
+        assert session.scalar(select(func.count()).select_from(authors)) == 10
+
+
+@same_cte.mended
+def _cte_once(session: Session) -> None:
+    assert session.scalar(select(func.count()).select_from(select(Author.id).cte())) == 10
+
+
+@program(SAME)
+def same_text_behind_a_comment(session: Session) -> None:
+    for _ in range(10):
+        session.execute(text("/* authors */ SELECT name FROM author")).all()
+
+
+@same_text_behind_a_comment.mended
+def _commented_once(session: Session) -> None:
+    session.execute(text("/* authors */ SELECT name FROM author")).all()
+
+
+@program()
 def same_select_with_other_values(session: Session) -> None:
     for n in range(10):
         session.scalars(select(Book).where(Book.pages > n)).all()
