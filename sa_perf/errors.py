@@ -16,6 +16,7 @@ __all__ = [
     "InvalidPolicy",
     "InvalidSettings",
     "InvalidSnapshot",
+    "InventoryError",
     "LeaseLost",
     "MigrationError",
     "MissingExtra",
@@ -68,6 +69,10 @@ class ExplainRefused(SaPerfError, ValueError):
 
 class ExplainError(SaPerfError, RuntimeError):
     """The database did not give a plan; the message holds its reason, never bind values."""
+
+
+class InventoryError(SaPerfError, ValueError):
+    """A schema cannot be examined as it was asked for; the message says what would be possible."""
 
 
 class PaginationError(SaPerfError, ValueError):

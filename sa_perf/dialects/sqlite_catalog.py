@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
 
-__all__ = ["table_facts"]
+__all__ = ["key_texts", "predicate_of", "table_facts"]
 
 _SAMPLED_ROWS = 10_000
 _MAX_TABLES = 50
@@ -97,7 +97,7 @@ def _indexes(
             if info[5]
         ]
         sql = texts.get(name, "")
-        expressions = _key_texts(sql) if any(info[1] == -2 for info in keys) else []
+        expressions = key_texts(sql) if any(info[1] == -2 for info in keys) else []
         indexes.append(
             IndexFacts(
                 name=name,
@@ -107,7 +107,7 @@ def _indexes(
                 expressions=tuple(
                     text for text, info in zip(expressions, keys, strict=False) if info[1] == -2
                 ),
-                predicate=_predicate(sql) if partial else None,
+                predicate=predicate_of(sql) if partial else None,
             )
         )
     return indexes
@@ -159,7 +159,7 @@ def _collation(sql: str, column: str) -> str | None:
     return match.group(1).lower() if match else None
 
 
-def _key_texts(sql: str) -> list[str]:
+def key_texts(sql: str) -> list[str]:
     """The expressions between the outer parentheses of a CREATE INDEX."""
     start = sql.find("(", sql.upper().find(" ON "))
     parts, depth, begin = [], 0, start + 1
@@ -174,7 +174,8 @@ def _key_texts(sql: str) -> list[str]:
     return parts
 
 
-def _predicate(sql: str) -> str | None:
+def predicate_of(sql: str) -> str | None:
+    """The condition of a CREATE INDEX; None where it has none."""
     found = re.search(r"\)\s*WHERE\s+(.*)\Z", sql, re.IGNORECASE | re.DOTALL)
     return found.group(1).strip() if found else None
 
