@@ -28,11 +28,13 @@ class Scope:
         tables: alias in lower case -> table's name.
         facts: by table's name in lower case.
         whole: there is nothing else in FROM.
+        others: aliases in lower case of the subqueries and CTEs in FROM.
     """
 
     tables: Mapping[str, str]
     facts: Mapping[str, TableFacts]
     whole: bool
+    others: frozenset[str] = frozenset()
 
     def has(self, alias: str) -> bool:
         """Whether the block has a table of that alias."""
@@ -71,7 +73,10 @@ class ConditionReader:
     keep_literals: bool = False
 
     def pair(self, part: exp.Expr) -> JoinPair | None:
-        """The columns that a join holds equal; None if the condition is none of that."""
+        """The columns that a join holds equal; None if the condition is none of that.
+
+        One of them may be of a subquery or a CTE.
+        """
         from sqlglot import exp
 
         if not isinstance(part, (exp.EQ, exp.NullSafeEQ)):
@@ -79,7 +84,7 @@ class ConditionReader:
         left, right = _bare(part.left), _bare(part.right)
         if not (isinstance(left, exp.Column) and isinstance(right, exp.Column)):
             return None
-        (table, column), (other, other_column) = self.scope.column(left), self.scope.column(right)
+        (table, column), (other, other_column) = map(self._of_source, (left, right))
         if None in (table, column, other, other_column) or table == other:
             return None
         return JoinPair(
@@ -88,6 +93,12 @@ class ConditionReader:
             other_table=str(other),
             other_column=str(other_column),
         )
+
+    def _of_source(self, column: exp.Column) -> tuple[str | None, str | None]:
+        found = self.scope.column(column)
+        if found[0] is None and column.table.casefold() in self.scope.others:
+            return column.table.casefold(), column.name
+        return found
 
     def condition(self, part: exp.Expr) -> Condition:
         """Read a condition; what is not understood is of kind ``"other"``."""
@@ -104,7 +115,8 @@ class ConditionReader:
         if isinstance(part, (exp.EQ, exp.NullSafeEQ)):
             return self._compared(part, "equal")
         if isinstance(part, (exp.GT, exp.GTE, exp.LT, exp.LTE)):
-            return self._compared(part, "range")
+            row = self._row_compared(part)
+            return row if row is not None else self._compared(part, "range")
         if isinstance(part, exp.NEQ):
             return self._compared(part, "different")
         if isinstance(part, exp.Between):
@@ -140,6 +152,21 @@ class ConditionReader:
         left, right = part.args["this"], part.args["expression"]
         condition = self._about(left, [right], kind)
         return condition if condition.column is not None else self._about(right, [left], kind)
+
+    def _row_compared(self, part: exp.Expr) -> Condition | None:
+        """``(a, b) > (?, ?)``: about the first column; None for anything else."""
+        from sqlglot import exp
+
+        left, right = _bare(part.args["this"]), _bare(part.args["expression"])
+        if not isinstance(left, exp.Tuple) or not isinstance(right, exp.Tuple):
+            return None
+        first, columns = left.expressions[0], self._columns(*left.expressions)
+        if self._columns(*right.expressions) or not isinstance(first, exp.Column):
+            return None
+        table, column = self.scope.column(first)
+        if any(self.scope.column(one)[0] != table for one in columns):
+            return None
+        return Condition(kind="row_range", table=table, column=column)
 
     def _about(
         self, side: exp.Expr, others: Sequence[exp.Expr | None], kind: ConditionKind
@@ -294,6 +321,8 @@ class ConditionReader:
         kept = (exp.Literal, exp.Neg) if self.keep_literals else ()
         if not all(isinstance(node, (*plain, *kept)) for node in part.walk()):
             return None
+        if any(self.scope.column(one)[0] is None for one in part.find_all(exp.Column)):
+            return None  # of the block around it
         return self._text(_bare(part))
 
     def _value_kind(self, others: Sequence[exp.Expr | None]) -> ValueKind:

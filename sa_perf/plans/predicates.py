@@ -105,7 +105,16 @@ def _blocks(
             and source.name
             and not (source.name.casefold() in common and not source.db)
         }
-        scope = Scope(tables=tables, facts=facts, whole=len(tables) == len(sources))
+        scope = Scope(
+            tables=tables,
+            facts=facts,
+            whole=len(tables) == len(sources),
+            others=frozenset(
+                name
+                for source in sources
+                if source.alias_or_name and (name := source.alias_or_name.casefold()) not in tables
+            ),
+        )
         yield _block(node, reader_of(scope), outermost=node is tree, sources=len(sources))
 
 
@@ -131,6 +140,7 @@ def _block(node: exp.Expr, reader: ConditionReader, *, outermost: bool, sources:
         joins=(*pairs, *map(_mirrored, pairs)),
         order=_keys(node.args.get("order"), reader.scope),
         group=_keys(node.args.get("group"), reader.scope),
+        extremes=tuple(_extremes(own, reader.scope)),
         limited=node.args.get("limit") is not None or node.args.get("fetch") is not None,
         dropped_rows_at_least=0 if offset is None else _magnitude(reader.number(offset.expression)),
         has_offset=offset is not None,
@@ -214,6 +224,15 @@ def _keys(clause: exp.Expr | None, scope: Scope) -> tuple[OrderKey, ...]:
         descending = isinstance(item, exp.Ordered) and bool(item.args.get("desc"))
         keys.append(OrderKey(table=table, column=column, descending=descending))
     return tuple(keys)
+
+
+def _extremes(own: Iterable[exp.Expr], scope: Scope) -> Iterable[OrderKey]:
+    from sqlglot import exp
+
+    for one in own:
+        if isinstance(one, (exp.Min, exp.Max)) and isinstance(one.this, exp.Column):
+            table, column = scope.column(one.this)
+            yield OrderKey(table=table, column=column)
 
 
 def _own(node: exp.Expr) -> Iterable[exp.Expr]:

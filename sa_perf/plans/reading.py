@@ -16,6 +16,7 @@ ConditionKind: TypeAlias = Literal[
     "equal",
     "in",
     "range",
+    "row_range",
     "like",
     "null",
     "different",
@@ -94,6 +95,7 @@ class Block:
         joins: pairs of columns that are held equal, both ways round.
         order: ORDER BY.
         group: GROUP BY.
+        extremes: columns of which it takes the MIN or the MAX.
         limited: it has a LIMIT or FETCH FIRST.
         dropped_rows_at_least: power of ten below the OFFSET, 0 for none; None if unknown.
         has_offset: it has an OFFSET.
@@ -112,6 +114,7 @@ class Block:
     joins: tuple[JoinPair, ...] = ()
     order: tuple[OrderKey, ...] = ()
     group: tuple[OrderKey, ...] = ()
+    extremes: tuple[OrderKey, ...] = ()
     limited: bool = False
     dropped_rows_at_least: int | None = 0
     has_offset: bool = False

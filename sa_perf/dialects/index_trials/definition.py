@@ -62,7 +62,8 @@ class IndexDefinition:
             key.column or "".join(c if c.isalnum() else "_" for c in (key.expression or "").lower())
             for key in self.keys
         ]
-        words += [word for word, has in (("covering", self.include), ("partial", self.predicate)) if has]
+        words += ["covering"] if self.include else []
+        words += ["partial"] if self.predicate is not None else []
         whole = "_".join(word.strip("_") for word in ("ix", self.table, *words))
         if len(whole) <= _MAX_NAME:
             return whole
@@ -91,13 +92,11 @@ class IndexDefinition:
         table = dialect.quote(self.table)
         if self.schema is not None:
             table = f"{dialect.quote(self.schema)}.{table}"
-        include = (
-            f" INCLUDE ({', '.join(map(dialect.quote, self.include))})" if self.include else ""
-        )
-        where = f" WHERE {self.predicate}" if self.predicate is not None else ""
-        return (
-            f"CREATE INDEX {dialect.quote(name or self.name)} ON {table} ({keys}){include}{where}"
-        )
+        how = "CREATE INDEX CONCURRENTLY" if concurrently else "CREATE INDEX"
+        text = f"{how} {dialect.quote(name or self.name)} ON {table} ({keys})"
+        if index.include:
+            text += f" INCLUDE ({', '.join(map(dialect.quote, index.include))})"
+        return text if self.predicate is None else f"{text} WHERE {self.predicate}"
 
 
 def _key_sql(dialect: Dialect, key: IndexKey) -> str:

@@ -55,13 +55,16 @@ class Access:
         listed: keys that it holds equal to one of several values.
         joined: keys that a join holds equal to columns of another table.
         ranges: keys that it bounds, or whose beginning a LIKE gives.
+        bounds: of these, those that it bounds.
         branches: keys of an OR, each branch's first.
         order: of the ORDER BY, where all of it is the table's; else empty.
         group: of the GROUP BY or the DISTINCT, likewise.
+        extreme: of the only MIN or MAX of a block that does not group, likewise.
         constants: conditions that are alike in each call -> columns that they are about; no
             ranges, whose ends move with time.
         needed: every column of the table that the block names; None if that is not clear.
         limited: it takes no more than some rows.
+        plain: it is the whole statement: one table, and all rows that its conditions keep.
         filtered: of what an index finds in the right order, a condition that it does not answer may
             throw away most, so a LIMIT need not end the walk soon.
     """
@@ -72,12 +75,15 @@ class Access:
     listed: tuple[IndexKey, ...] = ()
     joined: tuple[IndexKey, ...] = ()
     ranges: tuple[IndexKey, ...] = ()
+    bounds: tuple[IndexKey, ...] = ()
     branches: tuple[IndexKey, ...] = ()
     order: tuple[IndexKey, ...] = ()
     group: tuple[IndexKey, ...] = ()
+    extreme: tuple[IndexKey, ...] = ()
     constants: Mapping[str, str | None] | None = None
     needed: frozenset[str] | None = None
     limited: bool = False
+    plain: bool = False
     filtered: bool = False
 
 
@@ -108,17 +114,25 @@ class _Reader:
             equal=self._of(conditions, lambda one: one.kind in ("equal", "null")),
             listed=self._of(conditions, lambda one: one.kind in ("in", "in_query")),
             joined=self._columns(pair.column for pair in block.joins if pair.table == alias),
-            ranges=self._of(conditions, lambda one: one.kind in ("range", "like")),
+            ranges=self._of(conditions, lambda one: one.kind in ("range", "row_range", "like")),
+            bounds=self._of(conditions, lambda one: one.kind in ("range", "row_range")),
             branches=self._branches(conditions),
             order=self._sorted_by(block.order),
             group=self._sorted_by(block.group) or self._distinct(),
+            extreme=() if block.group else self._sorted_by(block.extremes[:1]),
             constants={one.constant: one.column for one in conditions if one.constant is not None},
             needed=None
             if needed is None
             else frozenset(column for name, column in needed if name == alias),
             limited=block.limited,
+            plain=self._is_plain(),
             filtered=self._is_filtered(),
         )
+
+    def _is_plain(self) -> bool:
+        block = self._block
+        gathers = block.aggregates or block.distinct
+        return block.outermost and block.sources == 1 and not (block.limited or gathers)
 
     def _is_filtered(self) -> bool:
         first = self._block.order[:1]
@@ -127,7 +141,8 @@ class _Reader:
             mine = one.table == self._alias and self._key(one) is not None
             if one.constant is not None or (mine and one.kind in ("equal", "null")):
                 continue
-            if not (mine and one.kind == "range" and one.column in bounded):
+            ranged = one.kind in ("range", "row_range")
+            if not (mine and ranged and one.column in bounded):
                 return True
         return False
 
@@ -148,7 +163,12 @@ class _Reader:
 
     def _key(self, condition: Condition) -> IndexKey | None:
         """The key by which an index answers a condition as it is written; None if none does."""
-        if condition.column is None or condition.kind not in (*_EQUALITIES, "range", "like"):
+        if condition.column is None or condition.kind not in (
+            *_EQUALITIES,
+            "range",
+            "row_range",
+            "like",
+        ):
             return None
         column = self._facts.column(condition.column)
         if column is None:

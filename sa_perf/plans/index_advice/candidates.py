@@ -115,7 +115,7 @@ def _heads(access: Access, popular: Popularity) -> list[Keys]:
 def _with_tails(head: Keys, access: Access) -> Iterator[Keys]:
     yield from (keys for keys in [head] if keys)
     order = () if access.limited and access.filtered else access.order
-    for tail in (order, access.group):
+    for tail in (order, access.group, access.extreme):
         rest = _beyond(head, tail)
         if rest:
             yield (*head, *rest)[: _MAX_KEYS + 1]

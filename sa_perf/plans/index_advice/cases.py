@@ -18,8 +18,10 @@ __all__ = ["CannotSay", "Case", "Chooser", "prepared"]
 _SCANS = frozenset({"full_scan", "index_full_scan", "index_scan", "bitmap_scan", "automatic_index"})
 #: Indexes for one statement: more are made for joins of many tables only.
 _MAX_CHOSEN = 3
-#: Another index, and what makes one bigger, must be worth that much of the cost.
+#: A first index must leave that much of the cost at most, a further one that much of the rest.
 _WORTH = 0.8
+_WORTH_OF_MORE = 0.5
+#: What makes an index bigger must be worth that much.
 _COVERING_WORTH = 0.5
 _PARTIAL_WORTH = 0.5
 _KEY_WORTH = 0.9
@@ -27,6 +29,9 @@ _KEY_WORTH = 0.9
 _SKEWED = 0.05
 #: Below it a column has so many values that no index is for one of them.
 _MANY_VALUED = 0.02
+#: What takes less time is mostly the way to the database and back.
+_LEAST_SECONDS = 0.0002
+_TIMES = ("time", "date")
 
 
 class CannotSay(Exception):
@@ -83,6 +88,8 @@ def prepared(
         before = trial.plan(query.statement, rows_returned=query.mean_rows)
     except (ExplainError, ExplainRefused) as error:
         raise CannotSay(str(error)) from error
+    if query.mean_seconds is not None and query.mean_seconds < _LEAST_SECONDS:
+        return None
     scanned = _big_scans(before, facts, least_rows)
     if not scanned:
         return None
@@ -138,7 +145,8 @@ class Chooser:
             if not tried:
                 break
             found, index = min(tried, key=lambda pair: self._score(*pair))
-            if found.cost is None or found.cost > cost * _WORTH:
+            worth = _WORTH_OF_MORE if chosen else _WORTH
+            if found.cost is None or found.cost > cost * worth:
                 break
             chosen, cost = (*chosen, index), found.cost
             pool = [one for _, one in tried if one not in chosen]
@@ -156,7 +164,9 @@ class Chooser:
         }
         found = []
         for access in case.accesses:
-            named = [one for one in self._candidates(access) if not self._is_skewed(access, one)]
+            named = [
+                one for one in self._candidates(access) if not self._is_skewed(case, access, one)
+            ]
             whole = [one for one in named if one.predicate is None and not one.include]
             if access.facts.name.casefold() in scanned and whole:
                 first = whole[0].keys
@@ -192,7 +202,10 @@ class Chooser:
         found: dict[IndexDefinition, None] = {}
         for access in case.accesses:
             for index in self._candidates(access):
-                if not (self._is_skewed(access, index) or self._is_one_value(access, index)):
+                doubtful = self._is_skewed(case, access, index) or self._is_unbounded(
+                    case, access, index
+                )
+                if not (doubtful or self._is_one_value(access, index)):
                     found.setdefault(index)
         return list(found)
 
@@ -223,16 +236,35 @@ class Chooser:
         sizes = self.size_bytes(index), self.size_bytes(whole)
         return sizes[0] is not None and sizes[1] is not None and sizes[0] < sizes[1] * 0.5
 
-    def _is_skewed(self, access: Access, index: IndexDefinition) -> bool:
-        """Whether all that an index offers are values that many rows have in common."""
+    def _is_skewed(self, case: Case, access: Access, index: IndexDefinition) -> bool:
+        """Whether all that an index offers are values that many rows have in common.
+
+        Where the rows that came were counted, they tell which values are asked for.
+        """
         held = {*access.equal, *access.listed}
         if index.predicate is not None or not all(key in held for key in index.keys):
             return False
         columns = [key.column for key in index.keys if key.column is not None]
         if len(columns) < len(index.keys):
             return False
-        share = self._share(access, columns)
+        observed = _observed_share(case, access)
+        share = self._share(access, columns) if observed is None else observed
         return share is not None and share > _SKEWED
+
+    def _is_unbounded(self, case: Case, access: Access, index: IndexDefinition) -> bool:
+        """Whether all that an index offers is a range that may hold most of the rows.
+
+        Ranges of time are narrow as a rule. How wide those of other columns are only the rows tell
+        that came, so without them a planner's guess is no reason for an index.
+        """
+        first = index.keys[0]
+        if first not in access.bounds or first in (*access.order[:1], *access.joined):
+            return False
+        column = access.facts.column(first.column or "")
+        if column is not None and column.type.startswith(_TIMES):
+            return False
+        observed = _observed_share(case, access)
+        return observed is None or observed > _SKEWED
 
     def _is_one_value(self, access: Access, index: IndexDefinition) -> bool:
         """Whether a partial index would be for one value of a column that has very many.
@@ -255,3 +287,11 @@ class Chooser:
         name = access.facts.name
         written = name if access.schema is None else f"{access.schema}.{name}"
         return self._trial.matched_share(written, columns)
+
+
+def _observed_share(case: Case, access: Access) -> float | None:
+    """The share of a table's rows that a statement kept, where that was counted."""
+    rows, total = case.query.mean_rows, access.facts.rows_estimate
+    if rows is None or not total or not access.plain:
+        return None
+    return rows / total
