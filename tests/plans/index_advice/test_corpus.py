@@ -3,10 +3,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from sqlalchemy import text
-
 from corpus import SCHEMAS, generate
 from corpus.running import run
+from sqlalchemy import text
 
 
 def test_the_corpus_is_large_and_half_of_it_needs_no_index() -> None:

@@ -14,25 +14,45 @@ from sqlalchemy import Connection, Engine, Executable, event
 from corpus.queries import CorpusQuery, Schema
 from sa_perf.plans.index_advice import WorkloadQuery
 
-__all__ = ["Measured", "applied", "measured", "run", "sent", "workload"]
+__all__ = ["Asked", "Measured", "applied", "measured", "run", "sent", "workload"]
 
-#: The first value that comes back late: no more of them are tried.
-_SLOW_SECONDS = 0.5
+#: A run that takes longer is not repeated; after one that takes longest no other values are tried.
+_SLOW_SECONDS = 0.3
+_SLOWEST_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Runs of a query, over its sets of values.
+    """Runs of a query.
 
     Attributes:
-        seconds: mean over the sets of the median of each.
+        times: the median for each set of values, in seconds; a slow query has fewer of them.
         rows: mean of what came back, or was changed.
         statement: as it went to the driver.
     """
 
-    seconds: float
+    times: tuple[float, ...]
     rows: float
     statement: str
+
+    @property
+    def seconds(self) -> float:
+        """Mean over the sets of values."""
+        return statistics.fmean(self.times)
+
+    def over(self, later: Measured) -> float:
+        """How many times as long as ``later`` it took, for the values that both were run with."""
+        both = list(zip(self.times, later.times, strict=False))
+        return sum(one for one, _ in both) / sum(other for _, other in both)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A query of the corpus as sa_perf would have recorded it."""
+
+    query: CorpusQuery
+    measured: Measured
+    recorded: WorkloadQuery
 
 
 def run(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
@@ -48,12 +68,13 @@ def run(connection: Connection, statement: Executable, values: Mapping[str, Any]
 def measured(
     connection: Connection, query: CorpusQuery, sets: Sequence[Mapping[str, Any]], *, repeats: int
 ) -> Measured:
-    """Time a query for each set of values; one that is slow has fewer repeats."""
+    """Time a query for each set of values."""
     statement = query.said_to(connection.dialect.name)
     assert statement is not None
-    times, rows = [], []
+    times: list[float] = []
+    rows = []
     with sent(connection.engine) as statements:
-        run(connection, statement, sets[0])  # its pages, its plan, its compiled text
+        run(connection, statement, sets[0])  # its pages, its compiled text
         for values in sets:
             several: list[float] = []
             while len(several) < repeats:
@@ -64,9 +85,9 @@ def measured(
                     break
             times.append(statistics.median(several))
             rows.append(count)
-    return Measured(
-        seconds=statistics.fmean(times), rows=statistics.fmean(rows), statement=statements[0]
-    )
+            if times[-1] > _SLOWEST_SECONDS:
+                break
+    return Measured(times=tuple(times), rows=statistics.fmean(rows), statement=statements[0])
 
 
 @contextlib.contextmanager
@@ -86,45 +107,47 @@ def sent(engine: Engine) -> Iterator[list[str]]:
 
 def workload(
     connection: Connection, schema: Schema, *, scale: float = 1.0, repeats: int = 1
-) -> dict[str, tuple[CorpusQuery, Measured, WorkloadQuery]]:
-    """Each query of a schema, measured, as sa_perf would have recorded it; by its name."""
+) -> dict[str, Asked]:
+    """Each query of a schema, run and measured, by its name."""
     rows = schema.rows(scale)
     found = {}
     for query in schema.queries_of(connection.dialect.name):
         one = measured(connection, query, query.values(rows), repeats=repeats)
-        found[query.name] = (
-            query,
-            one,
-            WorkloadQuery(
-                fingerprint=query.name,
-                statement=one.statement,
-                calls=query.calls,
-                mean_seconds=one.seconds,
-                mean_rows=one.rows,
-            ),
+        recorded = WorkloadQuery(
+            fingerprint=query.name,
+            statement=one.statement,
+            calls=query.calls,
+            mean_seconds=one.seconds,
+            mean_rows=one.rows,
         )
+        found[query.name] = Asked(query=query, measured=one, recorded=recorded)
     return found
 
 
 @contextlib.contextmanager
-def applied(connection: Connection, *statements: str) -> Iterator[None]:
-    """Indexes that exist meanwhile, by the statements that make them; with statistics of them."""
+def applied(
+    connection: Connection, statements: Sequence[str], *, statistics: bool = True
+) -> Iterator[None]:
+    """Indexes that exist meanwhile, by the statements that make them."""
     names = []
-    for statement in statements:
-        connection.exec_driver_sql(statement)
-        names.append(statement.split()[2])
-    _gather(connection, statements)
-    connection.commit()
+    statements = [one.replace(" CONCURRENTLY", "") for one in statements]  # it stands alone
     try:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+            names.append(statement.split()[2])
+        if statistics:
+            _gather(connection, statements)
+        connection.commit()
         yield
     finally:
+        connection.rollback()
         for name in names:
-            connection.exec_driver_sql(f"DROP INDEX {name}")
+            connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
         connection.commit()
 
 
 def _gather(connection: Connection, statements: Sequence[str]) -> None:
-    """What an index needs to be known: SQLite counts it, PostgreSQL samples expressions."""
+    """What has to be known of an index: SQLite counts it, PostgreSQL samples its expressions."""
     if connection.dialect.name == "sqlite":
         for statement in statements:
             connection.exec_driver_sql(f"ANALYZE {statement.split()[2]}")
