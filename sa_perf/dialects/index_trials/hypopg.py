@@ -9,16 +9,25 @@ expressions, INCLUDE, materialized views and partitioned tables.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects.dbapi import fetch
 from sa_perf.dialects.index_trials.base import IndexTrial, TrialPlan
+from sa_perf.dialects.index_trials.hypopg_extension import Extension
+from sa_perf.dialects.index_trials.postgresql_corrections import Correction, corrected
 from sa_perf.dialects.index_trials.postgresql_shapes import NumberedStatement, numbered
-from sa_perf.dialects.index_trials.postgresql_statistics import matched_share, table_statistics
-from sa_perf.dialects.json_answers import decoded
+from sa_perf.dialects.index_trials.postgresql_sizes import index_bytes
+from sa_perf.dialects.index_trials.postgresql_statistics import (
+    ExpressionStatistics,
+    expression_statistics,
+    matched_share,
+    table_statistics,
+)
+from sa_perf.dialects.index_trials.postgresql_suppositions import nodes
+from sa_perf.dialects.index_trials.postgresql_variants import LEAST_COST, Asker, Variants
 from sa_perf.dialects.postgresql import PostgreSQL, read_only
 from sa_perf.dialects.postgresql_catalog import literal
 from sa_perf.errors import ExplainError, ExplainRefused
@@ -28,29 +37,20 @@ if TYPE_CHECKING:
     from sa_perf.dialects.dbapi import DBAPIConnection
     from sa_perf.dialects.facts import TableFacts
     from sa_perf.dialects.index_trials.definition import IndexDefinition
-    from sa_perf.dialects.plan import Plan
 
 __all__ = ["HypoPGTrial"]
 
-_OLDEST = (1, 1, 4)
-_OLDEST_SERVER = 12
-_EXTENSION = """
-SELECT pg_catalog.current_setting('server_version'), e.extversion, n.nspname,
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-       AND (SELECT bool_and(pg_catalog.has_function_privilege(f.oid, 'EXECUTE'))
-              FROM pg_catalog.pg_proc f
-             WHERE f.pronamespace = n.oid
-               AND f.proname IN ('hypopg_create_index', 'hypopg_reset', 'hypopg_relation_size')),
-       e.oid IS NOT NULL OR EXISTS (
-       SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name = 'hypopg')
-  FROM (VALUES (1)) AS one (row)
-  LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'hypopg'
-  LEFT JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-"""
+#: Where the planner expects so many times fewer rows than came, its costs tell nothing.
+_FAR_OFF = 10.0
 
 
 class HypoPGTrial(IndexTrial):
-    """Tries indexes by the extension HypoPG, where the database has it."""
+    """Tries indexes by the extension HypoPG, where the database has it.
+
+    A statement is planned for more than one set of values where its own are not known. Without
+    indexes the cost is that of the first; with some it is as many times that as for those values
+    where they gain least.
+    """
 
     def __init__(
         self,
@@ -61,13 +61,15 @@ class HypoPGTrial(IndexTrial):
         timeout_seconds: float = 2.0,
     ) -> None:
         super().__init__(dialect, dbapi_connection, facts, timeout_seconds=timeout_seconds)
-        self._state: _State | None = None
+        self._state: Extension | None = None
         self._left_over = False
+        self._variants: dict[tuple[NumberedStatement, float | None], Variants] = {}
+        self._expressions: dict[tuple[str, str], ExpressionStatistics | None] = {}
 
     @property
     def unverified(self) -> str | None:
         """Why indexes cannot be tried here. Asks the database once."""
-        return self._known().unverified
+        return self._extension().unverified
 
     def plan(
         self,
@@ -76,23 +78,49 @@ class HypoPGTrial(IndexTrial):
         *,
         rows_returned: float | None = None,
     ) -> TrialPlan:
-        """See `IndexTrial.plan`. Sends up to eight statements and one for each index."""
-        state = self._known()
-        if indexes and state.unverified is not None:
-            raise ExplainRefused(state.unverified)
+        """See `IndexTrial.plan`. Some ten statements a new one, then as many for its indexes.
+
+        Raises:
+            ExplainRefused: also where many more rows came than the planner expects for any values
+                that the statistics know.
+        """
+        extension = self._extension()
+        if indexes and extension.unverified is not None:
+            raise ExplainRefused(extension.unverified)
         self.dialect.require_explainable(statement)
         asked = numbered(
             self.dialect.lexer, statement, self.dialect.paramstyle, rows_returned=rows_returned
         )
-        with self._errors(statement), self._session(state, indexes) as hypothetical:
-            raw = self._ask(asked, state.version)
-        return self._answer(statement, asked, raw, hypothetical, state)
+        with self._errors(statement):
+            variants = self._variants_of(asked, rows_returned)
+            if indexes:
+                return self._with(indexes, statement, asked, variants, rows_returned)
+        plan = self._trial_plan(statement, asked, variants.all[0].raw, {})
+        return replace(plan, notes=(*asked.notes, *variants.notes))
 
     def matched_share(self, table: str, columns: Sequence[str]) -> float | None:
         """See `IndexTrial.matched_share`. Of rows whose value is NULL none is drawn."""
         with self._errors(""), read_only(self.dbapi_connection, self.timeout_seconds):
             statistics = table_statistics(self.dbapi_connection, table, columns)
         return matched_share(statistics, columns)
+
+    def size_bytes(self, index: IndexDefinition) -> int | None:
+        """See `IndexTrial.size_bytes` and, for what is counted, `btree_bytes`.
+
+        Expressions are looked up in a sample of some pages of the table. None where the statistics
+        cannot be read, or there are none.
+        """
+        expressions = [
+            None
+            if key.expression is None
+            else self._expression(_table(self.dialect, index), key.expression)
+            for key in index.keys
+        ]
+        version = self._extension().version
+        with self._errors(""), read_only(self.dbapi_connection, self.timeout_seconds):
+            return index_bytes(
+                self.dbapi_connection, self.dialect, index, expressions, version=version
+            )
 
     def close(self) -> None:
         """Take the hypothetical indexes out of the session, if any is left."""
@@ -101,44 +129,107 @@ class HypoPGTrial(IndexTrial):
                 fetch(self.dbapi_connection, f"SELECT {self._state.schema}.hypopg_reset()")
             self._left_over = False
 
-    def _known(self) -> _State:
+    def _extension(self) -> Extension:
+        """What the catalog says, and whether the library can be loaded."""
         if self._state is None:
             with self._errors(""), read_only(self.dbapi_connection, self.timeout_seconds):
-                row = fetch(self.dbapi_connection, _EXTENSION)[0]
-            self._state = self._probed(row)
+                state = Extension(self.dbapi_connection)
+            if state.unverified is None:
+                try:
+                    with self._errors(""), read_only(self.dbapi_connection, self.timeout_seconds):
+                        fetch(self.dbapi_connection, f"SELECT {state.schema}.hypopg_reset()")
+                except ExplainError as error:
+                    state.unverified = f"HypoPG is installed here but cannot run: {error}"
+            self._state = state
         return self._state
 
-    def _probed(self, row: Sequence[object]) -> _State:
-        """What the catalog says, and whether the library can be loaded."""
-        state = _State(row, self.dialect)
-        if state.unverified is None:
-            try:
-                with self._errors(""), read_only(self.dbapi_connection, self.timeout_seconds):
-                    fetch(self.dbapi_connection, f"SELECT {state.schema}.hypopg_reset()")
-            except ExplainError as error:
-                state.unverified = f"HypoPG is installed in this database but cannot run: {error}"
-        return state
+    def _asker(self) -> Asker:
+        if not isinstance(self.dialect, PostgreSQL):
+            raise ExplainRefused(f"{self.dialect.name!r} is not PostgreSQL")
+        return Asker(
+            self.dialect,
+            self.dbapi_connection,
+            version=self._extension().version,
+            timeout_seconds=self.timeout_seconds,
+        )
+
+    def _variants_of(self, asked: NumberedStatement, rows_returned: float | None) -> Variants:
+        key = (asked, rows_returned)
+        if key not in self._variants:
+            self._variants[key] = self._asker().variants(asked, rows_returned)
+        return self._variants[key]
+
+    def _with(
+        self,
+        indexes: Sequence[IndexDefinition],
+        statement: str,
+        asked: NumberedStatement,
+        variants: Variants,
+        rows_returned: float | None,
+    ) -> TrialPlan:
+        """The plan with the indexes for those values where they gain least."""
+        asker = self._asker()
+        with self._session(indexes) as tried:
+            raws = [asker.ask(variant.statement) for variant in variants.all]
+        full = _is_full(asked, raws[0], rows_returned)
+        plans = [self._corrected(statement, asked, raw, tried, full=full) for raw in raws]
+        shares = [(p.cost or v.cost) / v.cost for p, v in zip(plans, variants.all, strict=True)]
+        worst = max(range(len(plans)), key=lambda i: shares[i])
+        plan = plans[worst]
+        cost = variants.all[0].cost * shares[worst]
+        if plan.used and variants.expected_rows is not None:
+            cost *= _rows_correction(variants.expected_rows, rows_returned or 0.0)
+        return replace(plan, cost=cost, notes=(*asked.notes, *variants.notes, *plan.notes))
+
+    def _corrected(
+        self,
+        statement: str,
+        asked: NumberedStatement,
+        raw: object,
+        tried: Mapping[str, IndexDefinition],
+        *,
+        full: bool,
+    ) -> TrialPlan:
+        plan = self._trial_plan(statement, asked, raw, tried)
+        root = next(nodes(raw), None)
+        if root is None or not plan.used:
+            return plan
+
+        def share_of(name: str) -> float | None:
+            index = tried.get(name)
+            if index is None or index.keys[0].expression is None:
+                return None
+            expression = self._expression(_table(self.dialect, index), index.keys[0].expression)
+            return None if expression is None else expression.share
+
+        correction: Correction = corrected(root, tried, full=full, share_of=share_of)
+        return replace(plan, cost=correction.cost, notes=(*plan.notes, *correction.notes))
+
+    def _expression(self, table: str, expression: str) -> ExpressionStatistics | None:
+        key = (table, expression)
+        if key not in self._expressions:
+            with self._errors(expression), read_only(self.dbapi_connection, self.timeout_seconds):
+                self._expressions[key] = expression_statistics(self.dbapi_connection, *key)
+        return self._expressions[key]
 
     @contextmanager
-    def _session(
-        self, state: _State, indexes: Sequence[IndexDefinition]
-    ) -> Iterator[dict[str, IndexDefinition]]:
+    def _session(self, indexes: Sequence[IndexDefinition]) -> Iterator[dict[str, IndexDefinition]]:
         """A read-only transaction in which the indexes seem to exist, by HypoPG's names."""
-        names: dict[str, IndexDefinition] = {}
+        tried: dict[str, IndexDefinition] = {}
+        schema = self._extension().schema
         try:
             with read_only(self.dbapi_connection, self.timeout_seconds):
-                if indexes:
-                    self._left_over = True
-                    fetch(self.dbapi_connection, f"SELECT {state.schema}.hypopg_reset()")
+                self._left_over = True
+                fetch(self.dbapi_connection, f"SELECT {schema}.hypopg_reset()")
                 for index in indexes:
-                    names[self._create(state, index)] = index
-                yield names
+                    tried[self._create(schema, index)] = index
+                yield tried
         finally:
             self.close()
 
-    def _create(self, state: _State, index: IndexDefinition) -> str:
+    def _create(self, schema: str, index: IndexDefinition) -> str:
         sql = index.create_sql(self.dialect)
-        call = f"{state.schema}.hypopg_create_index({literal(sql)})"
+        call = f"{schema}.hypopg_create_index({literal(sql)})"
         asked = f"SELECT indexname FROM {call}"  # noqa: S608 -- both are quoted
         try:
             rows = fetch(self.dbapi_connection, asked)
@@ -147,51 +238,31 @@ class HypoPGTrial(IndexTrial):
             raise ExplainRefused(f"{index.name} cannot be tried: {reason}") from error
         return str(rows[0][0])
 
-    def _ask(self, asked: NumberedStatement, version: int) -> object:
-        dialect = self.dialect
-        if asked.parameters and isinstance(dialect, PostgreSQL):
-            rows = dialect.explain_for_any(
-                self.dbapi_connection,
-                asked.text,
-                asked.parameters,
-                version=version,
-                paramstyle=dialect.paramstyle,
-            )
-        else:
-            rows = fetch(self.dbapi_connection, dialect.explain_sql(asked.text))
-        if not rows or not rows[0]:
-            raise ExplainError("the server gave no plan")
-        return decoded(rows[0][0])
-
-    def _answer(
+    def _trial_plan(
         self,
         statement: str,
         asked: NumberedStatement,
         raw: object,
-        hypothetical: Mapping[str, IndexDefinition],
-        state: _State,
+        tried: Mapping[str, IndexDefinition],
     ) -> TrialPlan:
         used: dict[str, IndexDefinition] = {}
         plan = self.dialect.plan_from(
-            _with_real_names(raw, hypothetical, used),
+            _with_real_names(raw, tried, used),
             statement=statement,
-            server_version=state.server_version,
+            server_version=self._extension().server_version,
             generic=asked.parameters > 0,
         )
         return TrialPlan(
             plan=plan,
-            cost=_cost(plan),
+            cost=max(plan.root.estimated_cost or 0.0, LEAST_COST),
             used=tuple(used.values()),
-            notes=(*asked.notes, *self._notes(tuple(used.values()))),
+            notes=tuple(
+                f"{self.dialect.analyze_command(index.table)} must run after {index.name} is made: "
+                "until then the planner has no statistics of its expression."
+                for index in used.values()
+                if None in index.columns
+            ),
         )
-
-    def _notes(self, used: Sequence[IndexDefinition]) -> Iterator[str]:
-        for index in used:
-            if None in index.columns:
-                yield (
-                    f"{self.dialect.analyze_command(index.table)} must run after {index.name} is "
-                    "made: until then the planner has no statistics of its expression."
-                )
 
     @contextmanager
     def _errors(self, statement: str) -> Iterator[None]:
@@ -205,67 +276,58 @@ class HypoPGTrial(IndexTrial):
             raise ExplainError(_in_words(reason)) from error
 
 
-class _State:
-    """What is known of the server and of the extension."""
-
-    def __init__(self, row: Sequence[object], dialect: Dialect) -> None:
-        self.server_version = str(row[0])
-        leading = re.match(r"\d+", self.server_version)
-        self.version = int(leading.group()) if leading else 0
-        self.schema = '"' + str(row[2]).replace('"', '""') + '"'
-        self.unverified = self._reason(row)
-
-    def _reason(self, row: Sequence[object]) -> str | None:
-        extension, allowed, available = row[1], row[3], row[4]
-        if self.version < _OLDEST_SERVER:
-            return f"PostgreSQL {self.version} plans no statement without values; 12 and later do."
-        if not available:
-            return (
-                "HypoPG is not available on this server; its package (on Debian "
-                f"postgresql-{self.version}-hypopg) and CREATE EXTENSION hypopg would let indexes "
-                "be verified."
-            )
-        if extension is None:
-            return (
-                "HypoPG is not installed in this database; CREATE EXTENSION hypopg would let "
-                "indexes be verified."
-            )
-        if tuple(int(part) for part in re.findall(r"\d+", str(extension))) < _OLDEST:
-            oldest = ".".join(map(str, _OLDEST))
-            return f"HypoPG {extension} is too old; indexes can be verified with {oldest} or later."
-        if not allowed:
-            return (
-                "This role may not use HypoPG; GRANT USAGE on its schema and EXECUTE on its "
-                "functions would let indexes be verified."
-            )
-        return None
+def _table(dialect: Dialect, index: IndexDefinition) -> str:
+    schema = f"{dialect.quote(index.schema)}." if index.schema else ""
+    return schema + dialect.quote(index.table)
 
 
 def _with_real_names(
-    raw: object, hypothetical: Mapping[str, IndexDefinition], used: dict[str, IndexDefinition]
+    raw: object, tried: Mapping[str, IndexDefinition], used: dict[str, IndexDefinition]
 ) -> object:
     """The same JSON with the names that the indexes will have; ``used`` gets those found."""
     if isinstance(raw, list):
-        return [_with_real_names(item, hypothetical, used) for item in raw]
+        return [_with_real_names(item, tried, used) for item in raw]
     if not isinstance(raw, Mapping):
         return raw
     result = {
-        key: value
-        if isinstance(value, (str, int, float))
-        else _with_real_names(value, hypothetical, used)
+        key: value if isinstance(value, (str, int, float)) else _with_real_names(value, tried, used)
         for key, value in raw.items()
     }
     name = raw.get("Index Name")
-    index = hypothetical.get(name) if isinstance(name, str) else None
+    index = tried.get(name) if isinstance(name, str) else None
     if index is not None:
         used[str(name)] = index
         result["Index Name"] = index.name
     return result
 
 
-def _cost(plan: Plan) -> float | None:
-    cost = plan.root.estimated_cost
-    return None if cost is None else max(cost, 1e-6)
+def _rows_correction(expected: float, observed: float) -> float:
+    """How many times dearer a plan is for the rows that came instead of those expected.
+
+    Raises:
+        ExplainRefused: they are too many for that.
+    """
+    factor = observed / max(expected, 1.0)
+    if factor > _FAR_OFF:
+        raise ExplainRefused(
+            f"cannot say, because the planner expects {expected:,.0f} rows and {observed:,.0f} came"
+        )
+    return max(1.0, factor)
+
+
+def _is_full(asked: NumberedStatement, raw: object, rows_returned: float | None) -> bool:
+    """Whether the outermost LIMIT was reached whenever the statement ran.
+
+    Where its number is not known, a mean of whole rows tells that: it would be broken if there
+    had been fewer now and then.
+    """
+    if not rows_returned or rows_returned < 1:
+        return False
+    if asked.limit is not None:
+        return float(rows_returned).is_integer()
+    limit = next((node for node in nodes(raw) if node.get("Node Type") == "Limit"), {})
+    rows = limit.get("Plan Rows")
+    return isinstance(rows, (int, float)) and rows_returned >= 0.99 * rows
 
 
 def _in_words(reason: str) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sa_perf.dialects.statement import Lexer, Placeholder
 from sa_perf.errors import ExplainRefused
@@ -73,6 +74,20 @@ class NumberedStatement:
     parameters: int
     limit: int | None = None
     notes: tuple[str, ...] = ()
+
+    def with_values(self, lexer: Lexer, values: Mapping[int, str]) -> NumberedStatement:
+        """The same statement with some parameters' values, as SQL, and the others renumbered."""
+        if not values:
+            return self
+        left = [n for n in range(1, self.parameters + 1) if n not in values]
+        numbers = {n: f"${position}" for position, n in enumerate(left, 1)}
+
+        def new(key: str | int) -> str:
+            number = int(key) + 1
+            return values.get(number) or numbers[number]
+
+        text = lexer.rewrite(self.text, "numeric_dollar", new)
+        return replace(self, text=text, parameters=len(left))
 
 
 def numbered(
@@ -163,7 +178,8 @@ class _Numbering:
     def _limit_for(self, start: int) -> str:
         outside = _depth(self._lexer, self._statement[:start]) == 0
         rows = self._rows_returned if outside else None
-        number = _USUAL_LIMIT if rows is None else max(1, math.ceil(rows))
+        # More than it gives may be allowed; too low a limit would flatter a walk along an order.
+        number = _USUAL_LIMIT if rows is None else max(_USUAL_LIMIT, math.ceil(rows))
         self._limit = number if outside else self._limit
         self._notes[f"LIMIT is supposed to be {number}."] = None
         return str(number)

@@ -1,6 +1,7 @@
 """What PostgreSQL's statistics say about columns: skew and width.
 
-One query on pg_stats for a table, which shows the columns that the connection's role may read.
+pg_stats shows the columns that the connection's role may read. Values that are read there, to be
+compared with in a plan, stay in this process and go back to the same server only.
 Of a table that others inherit from, or that is partitioned, the statistics over all of it count.
 """
 
@@ -9,17 +10,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.postgresql_catalog import literal, qualified
 
-__all__ = ["ColumnStatistics", "TableStatistics", "matched_share", "table_statistics"]
+__all__ = [
+    "ColumnStatistics",
+    "ExpressionStatistics",
+    "TableStatistics",
+    "expression_statistics",
+    "matched_share",
+    "table_statistics",
+]
 
 _COLUMNS = """
 SELECT a.attname, a.attnum, a.attlen, a.attalign, pg_catalog.format_type(a.atttypid, NULL),
        s.avg_width, s.null_frac::float8, s.n_distinct::float8,
-       common.frequencies, common.squares, common.values
+       common.frequencies, common.squares, common.values,
+       s.most_common_vals::text::text[], s.most_common_freqs::float8[],
+       s.histogram_bounds::text::text[]
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -48,6 +60,25 @@ SELECT e.n_distinct::text
  WHERE c.oid = pg_catalog.to_regclass({name}) AND e.n_distinct IS NOT NULL
 """
 
+#: About as many pages of a table are read to see how often an expression's values recur.
+_SAMPLED_PAGES = 300
+_SAMPLE = """
+SELECT sum(g.n * (g.n - 1)), sum(g.n), sum(g.width) / sum(g.n), min(g.type), min(g.length)
+  FROM (SELECT count(*)::float8 AS n, sum(pg_catalog.pg_column_size(key))::float8 AS width,
+               min(pg_catalog.format_type(t.oid, NULL)) AS type, min(t.typlen) AS length
+          FROM (SELECT {expression} AS key FROM {table} TABLESAMPLE SYSTEM ({percent})) AS sample
+          JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.pg_typeof(key)
+         WHERE key IS NOT NULL
+         GROUP BY key) AS g
+"""
+_PAGES = """
+SELECT sum(pg_catalog.pg_relation_size(c.oid)::float8) / 8192
+  FROM pg_catalog.pg_class c
+ WHERE c.oid = pg_catalog.to_regclass({name}) AND c.relkind <> 'p'
+    OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(
+                 pg_catalog.to_regclass({name})) WHERE isleaf)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnStatistics:
@@ -64,6 +95,8 @@ class ColumnStatistics:
         frequencies: sum of the shares of the most common values.
         squares: sum of the squares of those.
         values: how many of those there are.
+        common: the most common values as texts, with their shares.
+        bounds: of groups of equally many rows among the others, in order, as texts.
     """
 
     number: int
@@ -76,6 +109,26 @@ class ColumnStatistics:
     frequencies: float
     squares: float
     values: int
+    common: tuple[tuple[str, float], ...] = ()
+    bounds: tuple[str, ...] = ()
+
+    @property
+    def average_share(self) -> float | None:
+        """Share of the rows that the planner expects for a value that it does not know."""
+        if self.distinct is None:
+            return None
+        average = (1.0 - self.nulls) / self.distinct
+        return min([average, *(frequency for _, frequency in self.common[:1])])
+
+    def quantile(self, share: float) -> str | None:
+        """A value that about this share of the rows lies below; None if unknown."""
+        if len(self.bounds) < 2:
+            return None
+        position = min(max(share, 0.0), 1.0) * (len(self.bounds) - 1)
+        before = min(int(position), len(self.bounds) - 2)
+        low, high = self.bounds[before : before + 2]
+        between = _between(low, high, position - before)
+        return between if between is not None else (low if position - before < 0.5 else high)
 
     @property
     def matched_share(self) -> float | None:
@@ -86,6 +139,25 @@ class ColumnStatistics:
         others = max(self.distinct - self.values, 1.0)
         having = max(1.0 - self.nulls, 1e-9)
         return min(1.0, (self.squares + rest * rest / others) / having)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpressionStatistics:
+    """An expression over a sample of a table's rows.
+
+    Attributes:
+        share: of the rows that have its value in common with one drawn at random. Pairs are
+            counted, so the sample's size does not matter to the mean; that neighbours are alike
+            makes it too high, never too low.
+        width: bytes of an average value.
+        fixed: all values are of one length.
+        type: the database's word.
+    """
+
+    share: float
+    width: float
+    fixed: bool
+    type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +181,13 @@ def table_statistics(
     """Read what is known of a table's columns; what does not exist is left out.
 
     Args:
-        dbapi_connection: in a transaction.
+        dbapi_connection: in a transaction that will be rolled back.
         table: ``schema.name``, or a name that the search_path finds.
         columns: as the catalog spells them.
     """
     name = literal(qualified(table))
+    for setting in ("datestyle = 'ISO, YMD'", "timezone = 'UTC'"):
+        fetch(dbapi_connection, f"SET LOCAL {setting}")
     listed = ", ".join(literal(column) for column in columns) or "NULL"
     rows = fetch(dbapi_connection, _ROWS.format(name=name))
     count = _number(rows[0][0]) or 0.0
@@ -152,6 +226,36 @@ def matched_share(statistics: TableStatistics, columns: Sequence[str]) -> float 
     return min(max(product, floor), *shares, 1.0)
 
 
+def expression_statistics(
+    dbapi_connection: DBAPIConnection, table: str, expression: str
+) -> ExpressionStatistics | None:
+    """What a sample of some pages says about an expression; None for an empty table.
+
+    Runs the expression on up to some ten thousand rows.
+
+    Args:
+        dbapi_connection: in a transaction with a time limit.
+        table: quoted as it must be.
+        expression: in PostgreSQL's SQL; one that an index may have, so it changes nothing.
+    """
+    pages = _number(fetch(dbapi_connection, _PAGES.format(name=literal(table)))[0][0]) or 0.0
+    percent = min(100.0, 100.0 * _SAMPLED_PAGES / max(pages, 1.0))
+    sql = _SAMPLE.format(expression=expression, table=table, percent=f"{percent:.6f}")
+    found = fetch(dbapi_connection, sql)[0]
+    pairs, rows, width = (_number(value) or 0.0 for value in found[:3])
+    if rows < 2:
+        return None
+    length = int(str(found[4]))
+    return ExpressionStatistics(
+        # No pair in so many says no more than that there are few (rule of three).
+        share=min(1.0, max(pairs, 6.0) / (rows * (rows - 1.0))),
+        # A short value's length takes one byte in an index, where four were counted.
+        width=float(length) if length > 0 else max(1.0, width - 3.0),
+        fixed=length > 0,
+        type=str(found[3]),
+    )
+
+
 def _column(row: Sequence[object], rows: float) -> ColumnStatistics:
     distinct = _number(row[7])
     if distinct is not None and distinct <= 0:
@@ -168,7 +272,32 @@ def _column(row: Sequence[object], rows: float) -> ColumnStatistics:
         frequencies=_number(row[8]) or 0.0,
         squares=_number(row[9]) or 0.0,
         values=int(str(row[10])),
+        common=tuple(zip(_texts(row[11]), _numbers(row[12]), strict=False)),
+        bounds=tuple(_texts(row[13])),
     )
+
+
+def _between(low: str, high: str, share: float) -> str | None:
+    """A number or a point in time between two, as text; None where they are neither."""
+    with suppress(ValueError, OverflowError):
+        first, last = float(low), float(high)
+        middle = first + (last - first) * share
+        whole = low.lstrip("-").isdecimal() and high.lstrip("-").isdecimal()
+        return str(round(middle)) if whole else repr(middle)
+    with suppress(ValueError, OverflowError):
+        start, end = (datetime.fromisoformat(text.removesuffix("+00")) for text in (low, high))
+        moment = start + (end - start) * share
+        zone = "+00" if low.endswith("+00") else ""
+        return f"{moment.date() if len(low) == 10 else moment}{zone}"
+    return None
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else []
+
+
+def _numbers(value: object) -> list[float]:
+    return [float(item) for item in value] if isinstance(value, (list, tuple)) else []
 
 
 def _text(value: object) -> str:

@@ -191,6 +191,62 @@ def test_indexes_are_tried_on(trial, statement: str, tried: IndexDefinition) -> 
     assert before.cost > 2 * after.cost
 
 
+BY_STATUS = index("orders", "status")
+BY_TIME = index("orders", "placed_at")
+BY_UPPER = IndexDefinition(table="orders", keys=(IndexKey(expression="upper(status)"),))
+
+
+@pytest.mark.parametrize(
+    ("statement", "tried", "rows", "gains"),
+    [
+        # Nine orders of ten are paid, one in a hundred has one of the other ten states.
+        ("SELECT * FROM orders WHERE status = ?", BY_STATUS, 18_000.0, False),
+        ("SELECT * FROM orders WHERE status = ?", BY_STATUS, 200.0, True),
+        ("SELECT * FROM orders WHERE status = ?", BY_STATUS, None, False),
+        ("SELECT sum(id) FROM orders WHERE status IN (?)", BY_STATUS, 1.0, False),
+        ("SELECT sum(length(email)) FROM orders WHERE status = ?", BY_STATUS, 1.0, False),
+        # The planner expects a third of the rows, or 0.5 %.
+        ("SELECT * FROM orders WHERE placed_at >= ?", BY_TIME, 15.0, True),
+        ("SELECT * FROM orders WHERE placed_at >= ?", BY_TIME, 15_000.0, False),
+        ("SELECT * FROM orders WHERE placed_at BETWEEN ? AND ?", BY_TIME, 100.0, True),
+        ("SELECT * FROM orders WHERE placed_at BETWEEN ? AND ?", BY_TIME, 12_000.0, False),
+        # Twenty rows are found early only where there are twenty.
+        (
+            "SELECT * FROM orders WHERE status = ? ORDER BY placed_at LIMIT ?",
+            BY_TIME,
+            20.0,
+            True,
+        ),
+        (
+            "SELECT * FROM orders WHERE status = ? ORDER BY placed_at LIMIT ?",
+            BY_TIME,
+            0.7,
+            False,
+        ),
+        # Of an expression it knows nothing.
+        ("SELECT sum(id) FROM orders WHERE upper(status) = ?", BY_UPPER, 1.0, False),
+    ],
+)
+def test_a_gain_is_one_for_the_values_that_are_asked_for(
+    trial, statement: str, tried: IndexDefinition, rows: float | None, gains: bool
+) -> None:
+    before = trial.plan(statement, rows_returned=rows)
+    after = trial.plan(statement, [tried], rows_returned=rows)
+    assert (after.used == (tried,) and before.cost >= 2 * after.cost) == gains
+
+
+def test_many_more_rows_than_expected_are_no_basis(trial) -> None:
+    with pytest.raises(ExplainRefused, match=r"expects 100 rows and 18,000 came"):
+        trial.plan("SELECT * FROM orders WHERE upper(status) = ?", [BY_UPPER], rows_returned=18_000)
+
+
+def test_values_of_the_statistics_show_nowhere(trial) -> None:
+    statement = "SELECT * FROM orders WHERE status = ?"
+    given = trial.plan(statement, [BY_STATUS], rows_returned=18_000)
+    assert "values that give about as many rows" in " ".join(given.notes)
+    assert "paid" not in f"{given.plan.to_dict()} {given.notes}"
+
+
 def test_an_index_on_an_expression_asks_for_analyze(trial) -> None:
     tried = IndexDefinition(table="orders", keys=(IndexKey(expression="lower(email)"),))
     given = trial.plan("SELECT * FROM orders WHERE lower(email) = ?", [tried])

@@ -42,7 +42,7 @@ def test_every_literal_becomes_a_parameter(
     [
         ("LIMIT ?", None, "LIMIT 20", 20),
         ("LIMIT %(param_1)s OFFSET %(param_2)s", 49.2, "LIMIT 50 OFFSET 0", 50),
-        ("LIMIT $1::BIGINT", 0.0, "LIMIT 1::BIGINT", 1),
+        ("LIMIT $1::BIGINT", 0.0, "LIMIT 20::BIGINT", 20),
         ("OFFSET ? ROWS FETCH NEXT ? ROWS ONLY", None, "OFFSET 0 ROWS FETCH NEXT 20 ROWS ONLY", 20),
         ("LIMIT CAST(? AS INTEGER)", None, "LIMIT CAST(20 AS INTEGER)", 20),
         ("JOIN (SELECT a FROM u LIMIT ?) v", 3, "JOIN (SELECT a FROM u LIMIT 20) v", None),
