@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -138,6 +139,15 @@ class Chooser:
         Rather plain ones than big ones, where they do nearly as well.
         """
         pool = self._pool(case)
+        alone = self._one_by_one(case, pool)
+        together = self._together(case, pool)
+        costs = [self._cost(case, one) for one in (alone, together)]
+        return together if costs[1] < costs[0] * _WORTH_OF_MORE else alone
+
+    def _one_by_one(
+        self, case: Case, pool: Sequence[IndexDefinition]
+    ) -> tuple[IndexDefinition, ...]:
+        """The best index, then what is best beside it, as long as each is worth it."""
         chosen: tuple[IndexDefinition, ...] = ()
         cost = case.before.cost
         while cost is not None and pool and len(chosen) < _MAX_CHOSEN:
@@ -151,6 +161,40 @@ class Chooser:
             chosen, cost = (*chosen, index), found.cost
             pool = [one for _, one in tried if one not in chosen]
         return chosen
+
+    def _together(self, case: Case, pool: Sequence[IndexDefinition]) -> tuple[IndexDefinition, ...]:
+        """What the planner takes of all plain ones: a join may need one on either side."""
+        plain = [one for one in pool if one.predicate is None and not one.include]
+        if len(case.accesses) < 2 or len(plain) < 2:
+            return ()
+        found = self.plan(case, plain)
+        used = () if found is None else tuple(dict.fromkeys(found.used))
+        if not 1 < len(used) <= _MAX_CHOSEN:
+            return ()
+        for index in used:
+            used = self._shortened(case, used, index, plain)
+        return used
+
+    def _shortened(
+        self,
+        case: Case,
+        chosen: tuple[IndexDefinition, ...],
+        index: IndexDefinition,
+        pool: Sequence[IndexDefinition],
+    ) -> tuple[IndexDefinition, ...]:
+        """The same indexes with the beginning of one of them, where that does as well."""
+        enough = self._cost(case, chosen) / _KEY_WORTH
+        for one in sorted(pool, key=lambda each: len(each.keys)):
+            shorter = len(one.keys) < len(index.keys)
+            if one.table == index.table and shorter and one.keys == index.keys[: len(one.keys)]:
+                other = tuple(one if each is index else each for each in chosen)
+                if self._cost(case, other) <= enough:
+                    return other
+        return chosen
+
+    def _cost(self, case: Case, indexes: tuple[IndexDefinition, ...]) -> float:
+        found = self.plan(case, indexes)
+        return found.cost if found is not None and found.cost is not None else math.inf
 
     def guess(self, case: Case) -> tuple[IndexDefinition, ...]:
         """An index for each table that is read whole, where none can be tried.

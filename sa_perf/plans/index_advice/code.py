@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 
 from sa_perf.dialects import Dialect
 from sa_perf.dialects.index_trials.definition import IndexDefinition, IndexKey
 
 __all__ = ["drop_operation", "index_code", "upgrade_operation"]
+
+#: What text() takes for a parameter, and a backslash that it would take away.
+_READ_BY_TEXT = re.compile(r"\\(?=:)|(?<![:\w\\]):(?=\w+(?!:))")
 
 
 def index_code(index: IndexDefinition, dialect: Dialect, *, name: str) -> str:
@@ -56,11 +60,11 @@ def _key(key: IndexKey, dialect: Dialect, text: str) -> str:
     down = " DESC" if key.descending else ""
     if key.column is None:
         behind = f" {key.suffix}" if key.suffix else ""
-        return f"{text}({_quoted(f'({key.expression}){behind}{down}')})"
+        return f"{text}({_escaped(f'({key.expression}){behind}{down}')})"
     behind = "" if _is_operator_class(key, dialect) or not key.suffix else f" {key.suffix}"
     if not behind and not down:
         return _quoted(key.column)
-    return f"{text}({_quoted(f'{dialect.quote(key.column)}{behind}{down}')})"
+    return f"{text}({_escaped(f'{dialect.quote(key.column)}{behind}{down}')})"
 
 
 def _options(index: IndexDefinition, dialect: Dialect, text: str) -> list[str]:
@@ -76,7 +80,7 @@ def _options(index: IndexDefinition, dialect: Dialect, text: str) -> list[str]:
     if index.include:
         found.append(f"{dialect.name}_include=[{', '.join(map(_quoted, index.include))}]")
     if index.predicate is not None:
-        found.append(f"{dialect.name}_where={text}({_quoted(index.predicate)})")
+        found.append(f"{dialect.name}_where={text}({_escaped(index.predicate)})")
     return found
 
 
@@ -90,5 +94,12 @@ def _schema(index: IndexDefinition) -> list[str]:
     return [] if index.schema is None else [f"schema={_quoted(index.schema)}"]
 
 
+def _escaped(sql: str) -> str:
+    """SQL as ``text()`` takes it."""
+    return _quoted(_READ_BY_TEXT.sub(lambda found: f"\\{found.group()}", sql))
+
+
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    # Python reads what JSON writes; half of a surrogate pair is no text that a file could hold.
+    whole = text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
+    return json.dumps(text, ensure_ascii=not whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sa_perf.dialects import Dialect, TableFacts
-from sa_perf.dialects.index_trials.definition import IndexDefinition
+from sa_perf.dialects.index_trials.definition import IndexDefinition, fitting_name
 from sa_perf.plans.index_advice.choice import Helped, Settled
 from sa_perf.plans.index_advice.code import drop_operation, index_code, upgrade_operation
 from sa_perf.plans.index_advice.results import Gain, IndexAdvice
@@ -60,7 +60,7 @@ class Words:
             verified=unverified is None,
             unverified_because=unverified,
             size_bytes=settled.size_bytes,
-            writes=writes_to(index, self._writes),
+            writes=writes_to(index, self._writes, dialect),
             makes_redundant=self._redundant(index),
             notes=tuple(notes),
         )
@@ -91,15 +91,18 @@ class Words:
             if not one.unique
             and not one.primary
             and one.predicate is None
+            and one.method.casefold() == "btree"
             and None not in one.columns
             and 0 < len(one.columns) < len(names)
             and [str(name).casefold() for name in one.columns] == names[: len(one.columns)]
+            # Of another order than the new one's it can still be walked backwards, not half of it.
+            and len({key.descending for key in index.keys[: len(one.columns)]}) == 1
         )
 
     def _free_name(self, index: IndexDefinition) -> str:
         name, number = index.name, 2
         while name.casefold() in self._taken:
-            name = f"{index.name[:56]}_{number}"
+            name = fitting_name(index.name, f"_{number}")
             number += 1
         self._taken.add(name.casefold())
         return name
