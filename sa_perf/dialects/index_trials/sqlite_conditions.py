@@ -8,8 +8,8 @@ cannot be read narrows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import sqlglot
@@ -19,8 +19,10 @@ from sqlglot.errors import SqlglotError
 __all__ = ["Block", "Condition", "ConditionKind", "read_blocks"]
 
 ConditionKind: TypeAlias = Literal[
-    "equal", "join", "in", "in_query", "range", "null", "not_null", "like", "or", "other"
+    "equal", "same", "join", "in", "in_query", "range", "null", "not_null", "like", "or", "other"
 ]
+#: What a condition that is the same for every call does not hold.
+_VARYING = (exp.Placeholder, exp.Parameter, exp.Query, exp.Anonymous)
 #: Columns of a table, by its name; empty where it is none.
 Columns: TypeAlias = Callable[[str], "frozenset[str]"]
 
@@ -30,7 +32,7 @@ class Condition:
     """One condition on one table of a block.
 
     Attributes:
-        kind: what it asks.
+        kind: what it asks; ``same`` is an IS, which finds NULL too.
         alias: of the table, in lower case.
         column: that it is about, in lower case; None for an expression.
         expression: SQL of what is compared.
@@ -38,6 +40,7 @@ class Condition:
         sides: of a ``range``: 1 for one end, 2 for both.
         other: of a ``join``: alias and column of the other table.
         parts: of an ``or``: its branches, each a conjunction.
+        constant: the whole condition, where it holds no parameter and no other table.
     """
 
     kind: ConditionKind
@@ -48,6 +51,7 @@ class Condition:
     sides: int = 1
     other: tuple[str, str | None] | None = None
     parts: tuple[tuple[Condition, ...], ...] = ()
+    constant: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -59,7 +63,10 @@ class Block:
         conditions: that AND joins, of WHERE and ON.
         limit: rows that it asks for at most; None without LIMIT, -1 where a parameter says it.
         offset: rows that it passes over, likewise.
-        gathers: it groups, aggregates, sorts windows or drops repetitions.
+        groups: alias and column of each key of its GROUP BY, or of what DISTINCT tells apart;
+            alias None for an expression. None where it does neither.
+        aggregates: all rows become one, or one a group.
+        windows: it calls window functions.
         first_only: one row is enough, as within EXISTS.
     """
 
@@ -67,8 +74,15 @@ class Block:
     conditions: list[Condition] = field(default_factory=list)
     limit: int | None = None
     offset: int | None = None
-    gathers: bool = False
+    groups: tuple[tuple[str | None, str], ...] | None = None
+    aggregates: bool = False
+    windows: bool = False
     first_only: bool = False
+
+    @property
+    def gathers(self) -> bool:
+        """Whether its rows are others than those that its loops find."""
+        return self.aggregates or self.windows or self.groups is not None
 
 
 def read_blocks(statement: str, columns: Columns) -> list[Block]:
@@ -110,15 +124,39 @@ class _Reader:
         block.conditions = _merged(block.conditions)
         block.limit = _number(node.args.get("limit"))
         block.offset = _number(node.args.get("offset"))
-        block.gathers = bool(
-            node.args.get("group")
-            or node.args.get("distinct")
-            or any(_own(node, item) for item in node.find_all(exp.AggFunc, exp.Window))
+        group = node.args.get("group")
+        if group is not None:
+            block.groups = self._keys(group.expressions)
+        elif node.args.get("distinct") is not None:
+            block.groups = self._keys(node.expressions)
+        block.windows = any(_own(node, item) for item in node.find_all(exp.Window))
+        block.aggregates = any(
+            _own(node, item) and item.find_ancestor(exp.Window, exp.Select) is node
+            for item in node.find_all(exp.AggFunc)
         )
         block.first_only = isinstance(node.parent, exp.Exists)
         return block
 
+    def _keys(self, nodes: Sequence[exp.Expr]) -> tuple[tuple[str | None, str], ...]:
+        keys: list[tuple[str | None, str]] = []
+        for node in nodes:
+            alias = None
+            if isinstance(node, exp.Column) and not isinstance(node.this, exp.Star):
+                alias = self._alias(node)
+            keys.append((alias, node.name.casefold()))
+        return tuple(keys)
+
     def _conditions(self, node: exp.Expr) -> Iterator[Condition]:
+        aliases = self._aliases(node)
+        alone = len(aliases) == 1 and aliases <= self._block.tables.keys()
+        text = _bare(node) if alone and node.find(*_VARYING) is None else None
+        found = list(self._read(node))
+        if not found and text is not None:
+            found = [Condition(kind="other", alias=aliases.pop())]
+        for condition in found:
+            yield replace(condition, constant=text)
+
+    def _read(self, node: exp.Expr) -> Iterator[Condition]:
         while isinstance(node, exp.Paren):
             node = node.this
         if isinstance(node, (exp.EQ, exp.Is, exp.NullSafeEQ)):
@@ -148,8 +186,9 @@ class _Reader:
         aliases = self._aliases(left), self._aliases(right)
         for one, other, others in ((left, right, aliases[1]), (right, left, aliases[0])):
             if not others:
-                yield from self._about(one, "equal")
-            elif len(others) == 1:
+                kind: ConditionKind = "equal" if isinstance(node, exp.EQ) else "same"
+                yield from self._about(one, kind)
+            elif len(others) == 1 and aliases[0] != aliases[1]:
                 alias = next(iter(others))
                 column = other.name.casefold() if isinstance(other, exp.Column) else None
                 yield from self._about(one, "join", other=(alias, column))
@@ -250,12 +289,17 @@ def _merged(conditions: list[Condition]) -> list[Condition]:
                 column=condition.column,
                 expression=condition.expression,
                 sides=2,
+                constant=_both(result[place].constant, condition.constant),
             )
             continue
         if condition.kind == "range":
             ends[key] = len(result)
         result.append(condition)
     return result
+
+
+def _both(one: str | None, other: str | None) -> str | None:
+    return None if one is None or other is None else f"({one}) AND ({other})"
 
 
 def _number(node: exp.Expr | None) -> int | None:

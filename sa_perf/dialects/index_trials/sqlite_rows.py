@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from sa_perf.dialects.index_trials.sqlite_conditions import Condition
 from sa_perf.dialects.index_trials.sqlite_sampling import TableSample
@@ -18,6 +19,10 @@ __all__ = ["Access", "TableRows", "bound_terms"]
 #: whereLoopAddBtreeIndex in src/where.c); the pattern of a LIKE counts as one.
 _RANGE = {1: 1 / 4, 2: 1 / 64}
 _LIKE = 1 / 4
+#: What is taken for a range where a wide one would speak for an index.
+_NARROW = 1 / 64
+_EQUAL = frozenset({"equal", "same", "join", "in", "in_query", "null"})
+_RANGED = frozenset({"range", "like", "not_null"})
 #: What ``IN (?)`` of a shape may stand for.
 _LISTED = 5
 #: What a list of a subquery holds, where that is not known.
@@ -36,6 +41,7 @@ class Access:
         rows: that are left after all conditions, of values as they occur.
         usual_rows: the same, when the conditions that no index answers hold values that are as
             frequent as the mean; a search that stops early takes as long as that.
+        least_rows: the same, when ranges are narrow; so much at least is to be sorted.
         exact: an index answers every condition.
     """
 
@@ -43,6 +49,7 @@ class Access:
     visited: float
     rows: float
     usual_rows: float
+    least_rows: float
     exact: bool = False
 
 
@@ -55,10 +62,10 @@ class _Bound:
 
 def bound_terms(condition: str | None) -> _Bound:
     """How many keys ``(a=? AND ANY(b) AND c>? AND c<?)`` holds equal, skips, and has ends of."""
-    text = condition or ""
+    text = (condition or "").replace("<expr>", "expr")
     skipped = len(re.findall(r"(?:^| AND )ANY\(", text))
     equal = len(re.findall(r"(?<![<>])=(?:\?|\(|$)", text))
-    ends = min(2, len(re.findall(r"[<>]\??", re.sub(r"<expr>", "", text))))
+    ends = min(2, len(re.findall(r"[<>]", text)))
     return _Bound(equal=equal, ends=ends, skipped=skipped)
 
 
@@ -69,8 +76,9 @@ class TableRows:
         sample: of its rows; None if there is none.
         rows: of the table, where there is no sample; None if unknown.
         conditions: on this table, those with tables that are not read yet left out.
-        unique_others: joined columns of other tables that are keys there.
+        unique_others: joined columns of other tables that are keys there, and their rows.
         listed: values that each list of a subquery holds.
+        key: names of the rowid, in lower case.
     """
 
     def __init__(
@@ -79,13 +87,15 @@ class TableRows:
         conditions: Sequence[Condition],
         *,
         rows: float | None = None,
-        unique_others: Collection[tuple[str, str | None]] = (),
+        unique_others: Mapping[tuple[str, str | None] | None, float] = MappingProxyType({}),
         listed: float | None = None,
+        key: Collection[str] = (),
     ) -> None:
         self.sample = sample
         self.rows = sample.rows if sample is not None else rows or _UNKNOWN_ROWS
         self.conditions = conditions
         self._unique_others = unique_others
+        self._key = {"rowid", "oid", "_rowid_", *key}
         self._listed = listed if listed is not None else _QUERIED
 
     def scanned(self, entries: float | None = None) -> Access:
@@ -98,49 +108,68 @@ class TableRows:
             visited=count,
             rows=min(count, self.rows * share),
             usual_rows=min(count, self.rows * usual),
+            least_rows=min(count, self.rows * self._share(self.conditions, narrow=True)),
         )
 
     def by_key(self, condition: str | None) -> Access:
         """Rows by the rowid."""
         bound = bound_terms(condition)
-        on_key = [c for c in self.conditions if c.kind in ("in", "in_query")]
+        on_key = [c for c in self.conditions if c.column in self._key]
+        others = [c for c in self.conditions if c.column not in self._key]
+        seeks = 1.0
         if bound.equal:
             seeks = max((self._values(c) for c in on_key), default=1.0)
-            return Access(seeks=seeks, visited=seeks, rows=seeks, usual_rows=seeks)
-        visited = self.rows * _RANGE.get(bound.ends, 1.0)
-        rows = min(visited, self.rows * self._share(self.conditions))
-        return Access(seeks=1, visited=visited, rows=rows, usual_rows=rows)
+            visited = seeks
+        else:
+            visited = self.rows * _RANGE.get(bound.ends, 1.0)
+        return Access(
+            seeks=seeks,
+            visited=visited,
+            rows=visited * self._share(others),
+            usual_rows=visited * self._usual_share(others),
+            least_rows=visited * self._share(others, narrow=True),
+            exact=not others,
+        )
 
     def by_index(self, index: ShadowIndex, condition: str | None) -> Access:
         """Rows by an index and what the plan says that it binds."""
         bound = bound_terms(condition)
         keys = index.parts[: bound.equal + bound.skipped]
         equal, skipped = _split(keys, condition)
-        ranged = index.parts[len(keys) : len(keys) + 1] if bound.ends else ()
-        held = [c for part in equal for c in self._on(part, range_too=False)[:1]]
+        ranged = index.parts[len(keys)] if bound.ends and len(keys) < len(index.parts) else None
+        held = [c for part in equal for c in self._on(part, _EQUAL)[:1]]
         population = self.rows * (self.sample.fraction(index.predicate) if self.sample else 1.0)
         share, seeks = self._index_share(equal, index)
-        visited = population * share * _RANGE.get(bound.ends, 1.0)
+        visited = population * share
+        if bound.ends:
+            ends = self._on(ranged, _RANGED) if ranged is not None else []
+            visited *= self._range_share(ends, bound.ends, index)
+            held += ends
         if skipped and self.sample is not None:
             seeks *= self.sample.distinct([key_expression(part) for part in skipped])
         if index.unique and len(equal) == len(index.parts):
             visited = min(visited, seeks)
-        held += [c for part in ranged for c in self._on(part, range_too=True)]
-        predicate = (index.predicate or "").casefold()
-        left = [
-            c
-            for c in self.conditions
-            if c not in held
-            and not (c.column and re.search(rf"\b{re.escape(c.column)}\b", predicate))
-        ]
-        rows = min(visited, max(self.rows * self._share(self.conditions), 0.0) if left else visited)
-        usual = min(visited, visited * self._usual_share(left))
-        return Access(seeks=seeks, visited=visited, rows=rows, usual_rows=usual, exact=not left)
+        left = [c for c in self.conditions if c not in held and not _implied(c, index.predicate)]
+        rows = min(visited, self.rows * self._share(self.conditions)) if left else visited
+        usual = visited * self._usual_share(left)
+        return Access(
+            seeks=seeks,
+            visited=visited,
+            rows=rows,
+            usual_rows=usual,
+            least_rows=min(rows, self.rows * self._share(self.conditions, narrow=True)),
+            exact=not left,
+        )
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether conditions other than joins are on this table."""
+        return any(condition.kind != "join" for condition in self.conditions)
 
     # Shares
 
-    def _on(self, part: IndexPart, *, range_too: bool) -> list[Condition]:
-        kinds = {"range", "like"} if range_too else {"equal", "join", "in", "in_query", "null"}
+    def _on(self, part: IndexPart, kinds: frozenset[str]) -> list[Condition]:
+        """Conditions of these kinds that a key of an index answers."""
         column = None if part.column is None else part.column.casefold()
         return [
             c
@@ -150,49 +179,64 @@ class TableRows:
             and (column is not None or _same(c.expression, part.expression))
         ]
 
+    def _range_share(self, ends: Sequence[Condition], count: int, index: ShadowIndex) -> float:
+        if any(c.constant is not None or c.kind == "not_null" for c in ends):
+            if index.predicate is not None and all(_implied(c, index.predicate) for c in ends):
+                return 1.0
+            return min((self._one_share(c) for c in ends), default=1.0)
+        return _RANGE[count]
+
     def _index_share(self, parts: Sequence[IndexPart], index: ShadowIndex) -> tuple[float, float]:
         """Share of an index's entries that have equal keys, and how many places they are in."""
         values: list[str] = []
         joined: list[str] = []
-        seeks = 1.0
+        share = seeks = 1.0
         for part in parts:
-            condition = next(iter(self._on(part, range_too=False)), None)
+            condition = next(iter(self._on(part, _EQUAL)), None)
             if condition is not None and condition.kind in ("in", "in_query"):
                 seeks *= self._values(condition)
+            if condition is not None and _fixed(condition) and index.predicate is None:
+                share *= self._one_share(condition) / self._values(condition)
+                continue
             usual = condition is not None and (
                 condition.kind == "in_query"
                 or (condition.kind == "join" and condition.other in self._unique_others)
             )
+            if usual and condition is not None and not values and not joined:
+                share /= max(self._distinct(condition), self._unique_others.get(condition.other, 1))
+                continue
             (joined if usual else values).append(key_expression(part))
         sample = self.sample
         if sample is None:
             return min(1.0, seeks * 10 / self.rows), seeks
-        share = sample.share(values, index.predicate) if values else 1.0
+        if values:
+            share *= sample.share(values, index.predicate)
         if joined:
             before = sample.distinct(values, index.predicate) if values else 1.0
             share *= before / sample.distinct([*values, *joined], index.predicate)
         return min(1.0, share * seeks), seeks
 
-    def _share(self, conditions: Sequence[Condition]) -> float:
+    def _share(self, conditions: Sequence[Condition], *, narrow: bool = False) -> float:
         """Share of the rows for which all of these hold, of values as they occur."""
-        together = [self._text(c) for c in conditions if c.kind == "equal" or self._often(c)]
-        share = 1.0
-        if together and self.sample is not None:
-            share = self._sampled_share(together)
+        together = [c for c in conditions if self._varies(c)]
+        share = self._sampled_share([self._text(c) for c in together]) if together else 1.0
         for condition in conditions:
-            if condition.kind == "equal" or self._often(condition):
-                share *= 1.0 if self.sample is not None else 0.1
-            else:
+            if narrow and condition.kind in ("range", "like") and condition.constant is None:
+                share *= _NARROW
+            elif not self._varies(condition):
                 share *= self._one_share(condition)
         return share
 
-    def _often(self, condition: Condition) -> bool:
-        return condition.kind == "join" and condition.other not in self._unique_others
+    def _varies(self, condition: Condition) -> bool:
+        """Whether it holds a value that is the more frequent the more rows have it."""
+        if condition.kind == "join":
+            return condition.other not in self._unique_others
+        return condition.kind == "equal" and condition.constant is None
 
     def _usual_share(self, conditions: Sequence[Condition]) -> float:
         share = 1.0
         for condition in conditions:
-            if condition.kind in ("equal", "join", "in", "in_query"):
+            if condition.constant is None and condition.kind in ("equal", "join", "in", "in_query"):
                 share *= min(1.0, self._values(condition) / self._distinct(condition))
             else:
                 share *= self._one_share(condition)
@@ -200,22 +244,39 @@ class TableRows:
 
     def _one_share(self, condition: Condition) -> float:
         kind = condition.kind
+        if self.sample is not None and _fixed(condition):
+            return self._true_share(condition)
         if kind == "join":
-            return 1 / self._distinct(condition)
-        if kind in ("in", "in_query"):
-            share = self._sampled_share([self._text(condition)]) if kind == "in" else None
-            one = 1 / self._distinct(condition) if share is None else share
-            return min(1.0, self._values(condition) * one)
+            keys = self._unique_others.get(condition.other, 1)
+            return 1 / max(self._distinct(condition), keys)
+        if kind == "in_query":
+            return min(1.0, self._values(condition) / self._distinct(condition))
+        if kind in ("equal", "in"):
+            return min(1.0, self._values(condition) * self._sampled_share([self._text(condition)]))
+        if kind == "same":
+            return max(self._sampled_share([self._text(condition)]), self._null_share(condition))
         if kind == "range":
             return _RANGE[condition.sides]
         if kind == "like":
             return _LIKE
-        if kind in ("null", "not_null") and self.sample is not None:
-            fraction = self._null_fraction(condition)
-            return fraction if kind == "null" else 1 - fraction
         if kind == "or":
             return min(1.0, sum(self._share(branch) for branch in condition.parts))
         return 1.0
+
+    def _true_share(self, condition: Condition) -> float:
+        """Of a condition that holds no parameter, by the rows that were drawn."""
+        text = condition.constant
+        if condition.kind in ("null", "not_null"):
+            text = f"{self._text(condition)} IS {'NOT ' * (condition.kind == 'not_null')}NULL"
+        try:
+            share = self.sample.fraction(text) if self.sample else 1.0
+        except Exception:  # a condition of the statement that cannot be read by itself
+            return 1.0
+        # What no drawn row fulfils is rarer than one in the sample.
+        return max(share, 0.5 / max(1, len(self.sample.points.keys) if self.sample else 1))
+
+    def _null_share(self, condition: Condition) -> float:
+        return self._true_share(replace(condition, kind="null"))
 
     def _values(self, condition: Condition) -> float:
         if condition.kind == "in":
@@ -241,11 +302,17 @@ class TableRows:
         except Exception:  # as above
             return 1.0
 
-    def _null_fraction(self, condition: Condition) -> float:
-        try:
-            return self.sample.null_fraction(self._text(condition)) if self.sample else 1.0
-        except Exception:  # as above
-            return 1.0
+
+def _fixed(condition: Condition) -> bool:
+    """Whether it asks the same at every call."""
+    return condition.constant is not None or condition.kind in ("null", "not_null")
+
+
+def _implied(condition: Condition, predicate: str | None) -> bool:
+    """Whether a condition is about a column that the condition of a partial index is about."""
+    if predicate is None or not condition.column:
+        return False
+    return re.search(rf"\b{re.escape(condition.column)}\b", predicate.casefold()) is not None
 
 
 def _split(

@@ -93,6 +93,7 @@ class Shadow:
         self._failed: dict[tuple[str, str], str] = {}
         self._tried: dict[str, tuple[str, str, str]] = {}
         self._described: dict[tuple[str, str], tuple[ShadowIndex, ...]] = {}
+        self._by_rowid: dict[tuple[str, str], bool] = {}
         self._columns: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
 
     def close(self) -> None:
@@ -205,6 +206,11 @@ class Shadow:
         self._described.pop((schema.casefold(), table.casefold()), None)
         self.stale.add(schema)
 
+    @property
+    def tried(self) -> frozenset[str]:
+        """Names of the indexes on trial."""
+        return frozenset(self._tried)
+
     # Statistics
 
     def load_statistics(
@@ -259,6 +265,12 @@ class Shadow:
 
     def has_rowid(self, schema: str, table: str) -> bool:
         """Whether it is no WITHOUT ROWID table."""
+        key = (schema.casefold(), table.casefold())
+        if key not in self._by_rowid:
+            self._by_rowid[key] = self._read_rowid(schema, table)
+        return self._by_rowid[key]
+
+    def _read_rowid(self, schema: str, table: str) -> bool:
         rows = fetch(self.connection, f"PRAGMA {quoted(schema)}.index_list({quoted(table)})")
         for row in rows:
             if row[3] == "pk":
@@ -274,6 +286,23 @@ class Shadow:
             rows = fetch(self.connection, f"PRAGMA {quoted(schema)}.index_list({quoted(table)})")
             self._described[key] = tuple(self._describe(schema, table, row) for row in rows)
         return self._described[key]
+
+    def parts(
+        self, schema: str, table: str, columns: Sequence[str]
+    ) -> tuple[IndexPart, ...] | None:
+        """Columns as keys of an index, with their own collations; None if one is not there."""
+        known = {name.casefold(): name for name, _ in self.columns(schema, table)}
+        if not all(column.casefold() in known for column in columns):
+            return None
+        listed = ", ".join(quoted(known[column.casefold()]) for column in columns)
+        place, name = quoted(schema), quoted("sa_perf_parts")
+        fetch(self.connection, f"CREATE INDEX {place}.{name} ON {quoted(table)} ({listed})")
+        try:
+            rows = fetch(self.connection, f"PRAGMA {place}.index_list({quoted(table)})")
+            row = next(row for row in rows if row[1] == "sa_perf_parts")
+            return self._describe(schema, table, row).parts
+        finally:
+            fetch(self.connection, f"DROP INDEX {place}.{name}")
 
     def _describe(self, schema: str, table: str, row: Sequence[object]) -> ShadowIndex:
         name = str(row[1])

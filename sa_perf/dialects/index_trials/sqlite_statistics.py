@@ -112,7 +112,8 @@ class Statistics:
         points = draw(
             self._connection, place, keys, by_rowid=by_rowid, seconds=self._seconds, now=self._now
         )
-        return TableSample(self._connection, place, points)
+        listed = [quoted(name) for name, _ in columns]
+        return TableSample(self._connection, place, points, columns=listed)
 
 
 def key_expression(part: IndexPart) -> str:
