@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from sa_perf.dialects import Dialect, TableFacts
 from sa_perf.dialects.statement import first_parameters
-from sa_perf.plans.conditions import ConditionReader, Scope, values_by_name
+from sa_perf.plans.conditions import ConditionReader, values_by_name
 from sa_perf.plans.reading import Block, JoinPair, OrderKey, Reading
+from sa_perf.plans.scope import Scope
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -45,6 +45,7 @@ class Condition:
         leading_wildcard: of a ``like``: the pattern begins with ``%`` or ``_``; None if unknown.
         ignores_case: of a ``like``: it is ILIKE.
         parts: of an ``or``: its branches.
+        columns: of an ``or`` about one table: all that it names.
         query_column: of a ``not_in_query``: table and column that the subquery gives.
         query_narrowed: of a ``not_in_query``: the subquery has conditions of its own.
     """
@@ -60,6 +61,7 @@ class Condition:
     leading_wildcard: bool | None = None
     ignores_case: bool = False
     parts: tuple[Condition, ...] = ()
+    columns: frozenset[str] = frozenset()
     query_column: tuple[str, str] | None = None
     query_narrowed: bool = False
 

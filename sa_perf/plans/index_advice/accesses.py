@@ -135,14 +135,16 @@ class _Reader:
         return block.outermost and block.sources == 1 and not (block.limited or gathers)
 
     def _is_filtered(self) -> bool:
-        first = self._block.order[:1]
-        bounded = {key.column for key in first if key.table == self._alias}
+        ordered = [key.column for key in self._block.order if key.table == self._alias]
         for one in self._block.conditions:
             mine = one.table == self._alias and self._key(one) is not None
             if one.constant is not None or (mine and one.kind in ("equal", "null")):
                 continue
-            ranged = one.kind in ("range", "row_range")
-            if not (mine and ranged and one.column in bounded):
+            if mine and one.kind in ("range", "row_range") and one.column in ordered[:1]:
+                continue
+            # A page behind a row, as OR has it: a < ? OR a = ? AND id < ?
+            seeks = one.kind == "or" and one.table == self._alias and ordered[:1]
+            if not (seeks and ordered[0] in one.columns and one.columns <= {*ordered}):
                 return True
         return False
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from sa_perf.dialects import TableFacts
 from sa_perf.dialects.index_trials import IndexDefinition, IndexTrial, TrialPlan
 from sa_perf.errors import ExplainError, ExplainRefused
 from sa_perf.plans.index_advice.accesses import Access, Tables, accesses
-from sa_perf.plans.index_advice.candidates import Popularity, candidates
+from sa_perf.plans.index_advice.candidates import Popularity, candidates, exists
 from sa_perf.plans.index_advice.results import WorkloadQuery
 from sa_perf.plans.predicates import read
 
@@ -24,8 +25,11 @@ _WORTH = 0.8
 _WORTH_OF_MORE = 0.5
 #: What makes an index bigger must be worth that much.
 _COVERING_WORTH = 0.5
+#: The same, where an index has the keys already.
+_COVERING_DOUBT = 0.125
 _PARTIAL_WORTH = 0.5
 _KEY_WORTH = 0.9
+_LITTLE = 0.02
 #: Above this share of a table's rows an index on what they have in common pays for few values.
 _SKEWED = 0.05
 #: Below it a column has so many values that no index is for one of them.
@@ -154,9 +158,9 @@ class Chooser:
             tried = [(found, one) for one in pool if (found := self._with(case, chosen, one))]
             if not tried:
                 break
-            found, index = min(tried, key=lambda pair: self._score(*pair))
+            found, index = min(tried, key=partial(self._score, cost))
             worth = _WORTH_OF_MORE if chosen else _WORTH
-            if found.cost is None or found.cost > cost * worth:
+            if found.cost is None or found.cost > cost * worth * self._doubt(case, index):
                 break
             chosen, cost = (*chosen, index), found.cost
             pool = [one for _, one in tried if one not in chosen]
@@ -183,7 +187,8 @@ class Chooser:
         pool: Sequence[IndexDefinition],
     ) -> tuple[IndexDefinition, ...]:
         """The same indexes with the beginning of one of them, where that does as well."""
-        enough = self._cost(case, chosen) / _KEY_WORTH
+        before = case.before.cost or 0.0
+        enough = (self._cost(case, chosen) + before * _LITTLE) / _KEY_WORTH
         for one in sorted(pool, key=lambda each: len(each.keys)):
             shorter = len(one.keys) < len(index.keys)
             if one.table == index.table and shorter and one.keys == index.keys[: len(one.keys)]:
@@ -265,14 +270,29 @@ class Chooser:
         found = self.plan(case, (*chosen, index))
         return found if found is not None and index in found.used and found.cost else None
 
-    def _score(self, found: TrialPlan, index: IndexDefinition) -> float:
-        """What a plan costs, and what the index itself does."""
-        score = (found.cost or 0.0) / _KEY_WORTH ** len(index.keys)
+    def _score(self, before: float, tried: tuple[TrialPlan, IndexDefinition]) -> float:
+        """What a plan costs, and what the index itself does.
+
+        Where little is left of the cost before, it matters little how much.
+        """
+        found, index = tried
+        score = ((found.cost or 0.0) + before * _LITTLE) / _KEY_WORTH ** len(index.keys)
         if index.include:
             score /= _COVERING_WORTH
         if index.predicate is not None and not self._is_small(index):
             score /= _PARTIAL_WORTH
         return score
+
+    def _doubt(self, case: Case, index: IndexDefinition) -> float:
+        """How much of what a covering index is said to save is taken for true.
+
+        Planners charge for rows as if they came from a disk, which in memory they do not.
+        """
+        if not index.include:
+            return 1.0
+        known = [one.facts for one in case.accesses if one.facts.name == index.table]
+        plain = replace(index, include=())
+        return _COVERING_DOUBT if any(exists(plain, one) for one in known) else _COVERING_WORTH
 
     def _is_small(self, index: IndexDefinition) -> bool:
         """Whether a condition leaves out more than half of the rows."""

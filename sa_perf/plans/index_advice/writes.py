@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ __all__ = ["Write", "writes_of", "writes_to"]
 
 _MAX_PARSED = 20_000
 _WRITES = frozenset({"insert", "update", "delete", "replace", "merge"})
+_REPLACE = re.compile(r"\bREPLACE(?=\s+(?:LOW_PRIORITY\s+|DELAYED\s+)?INTO\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,7 @@ class Write:
 
 def writes_of(workload: Iterable[WorkloadQuery], dialect: Dialect) -> tuple[Write, ...]:
     """The INSERTs, UPDATEs and DELETEs of a workload; what cannot be read is left out."""
-    found = (_write(query, dialect) for query in workload)
-    return tuple(one for one in found if one is not None)
+    return tuple(one for query in workload for one in _writes(query, dialect))
 
 
 def writes_to(index: IndexDefinition, writes: Iterable[Write], dialect: Dialect) -> int:
@@ -52,28 +53,29 @@ def writes_to(index: IndexDefinition, writes: Iterable[Write], dialect: Dialect)
     )
 
 
-def _write(query: WorkloadQuery, dialect: Dialect) -> Write | None:
+def _writes(query: WorkloadQuery, dialect: Dialect) -> Iterator[Write]:
+    """Those of one statement, which holds several where a WITH writes."""
     if len(query.statement) > _MAX_PARSED or not dialect.lexer.words(query.statement) & _WRITES:
-        return None
+        return
     import sqlglot
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
     text = dialect.lexer.rewrite(query.statement, dialect.paramstyle, lambda key: "NULL")
     text = dialect.lexer.rewrite(text, "qmark", lambda key: "NULL")
+    # sqlglot does not read a REPLACE, whose target stands where that of an INSERT does.
+    text = _REPLACE.sub("INSERT", text, count=1)
     try:
         trees = sqlglot.parse(text, read=dialect.sqlglot_name)
     except (SqlglotError, RecursionError):
-        return None
-    writing = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
-    tree = trees[0].find(*writing) if len(trees) == 1 and trees[0] is not None else None
-    if tree is None:
-        return None
-    target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-    if not isinstance(target, exp.Table):
-        return None
-    columns = _set_by(tree) if isinstance(tree, exp.Update) else None
-    return Write(table=target.name.casefold(), columns=columns, calls=query.calls)
+        return
+    if len(trees) != 1 or trees[0] is None:
+        return
+    for tree in trees[0].find_all(exp.Insert, exp.Update, exp.Delete, exp.Merge):
+        target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+        if isinstance(target, exp.Table):
+            columns = _set_by(tree) if isinstance(tree, exp.Update) else None
+            yield Write(table=target.name.casefold(), columns=columns, calls=query.calls)
 
 
 def _set_by(update: exp.Update) -> frozenset[str] | None:
