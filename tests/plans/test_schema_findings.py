@@ -502,6 +502,11 @@ def test_a_key_on_a_narrower_column_is_told() -> None:
     (found,) = findings(child, parent, foreign_keys=(key("a"),))
     assert (found.kind, found.severity) == ("narrow_foreign_key", "warning")
     assert found.remedy == "Change the type of t.a to bigint"
+    counter = Counter(schema="public", table="p", column="id", last=2**30, limit=2**63 - 1)
+    for last, severity in ((2**30, "warning"), (2**30 - 1, "info")):
+        used = (replace(counter, last=last),)
+        (found,) = findings(child, parent, foreign_keys=(key("a"),), counters=used)
+        assert found.severity == severity
 
 
 def test_a_foreign_key_that_was_not_validated_is_told() -> None:

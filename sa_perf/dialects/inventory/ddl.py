@@ -135,6 +135,10 @@ class DDL:
     def _create_index_head(self, table: SchemaTable, name: str) -> str:
         return f"CREATE INDEX {self.quote(name)}"
 
+    def _executed(self, sql: str, *, caution: str | None = None) -> Remedy:
+        """A statement for which Alembic has no operation of its own."""
+        return Remedy(sql=sql, alembic=f"op.execute({_python(sql)})", caution=caution)
+
     def _op(
         self, operation: str, name: str, rest: str, table: SchemaTable, *, beside: bool = False
     ) -> str:
@@ -230,8 +234,14 @@ class PostgreSQLDDL(DDL):
     def key_from_index(self, table: SchemaTable, index: SchemaIndex) -> Remedy:
         """See `DDL.key_from_index`."""
         made = super().key_from_index(table, index)
-        if index.constraint is not None or table.partitioned:
+        if table.partitioned or index.pinned is not None:
             return made
+        if index.constraint is not None:
+            keys = ", ".join(self.quote(part.column or "") for part in index.parts)
+            return self._executed(
+                f"ALTER TABLE {self.qualified(table)} DROP CONSTRAINT "
+                f"{self.quote(index.constraint)}, ADD PRIMARY KEY ({keys})"
+            )
         return Remedy(
             sql=f"ALTER TABLE {self.qualified(table)} ADD PRIMARY KEY USING INDEX "
             f"{self.quote(index.name)}",
@@ -270,7 +280,7 @@ class PostgreSQLDDL(DDL):
         )
         end = "MINVALUE" if counter.increment < 0 else "MAXVALUE"
         sql = f"ALTER SEQUENCE {self.qualified(name)} AS bigint NO {end}"
-        return Remedy(sql=sql, alembic=f"op.execute({_python(sql)})")
+        return self._executed(sql)
 
     def _schema_of(self, table: SchemaTable) -> str:
         return "" if table.is_default_schema else f", schema={_python(table.schema)}"
@@ -278,6 +288,14 @@ class PostgreSQLDDL(DDL):
 
 class MySQLDDL(DDL):
     """MySQL and MariaDB: an index is its table's."""
+
+    def key_from_index(self, table: SchemaTable, index: SchemaIndex) -> Remedy:
+        """See `DDL.key_from_index`."""
+        keys = ", ".join(self.quote(part.column or "") for part in index.parts)
+        return self._executed(
+            f"ALTER TABLE {self.qualified(table)} DROP INDEX {self.quote(index.name)}, "
+            f"ADD PRIMARY KEY ({keys})"
+        )
 
     def _drop_index_sql(self, table: SchemaTable, index: SchemaIndex) -> str:
         return f"DROP INDEX {self.quote(index.name)} ON {self.qualified(table)}"
@@ -288,9 +306,8 @@ class MySQLDDL(DDL):
             f"ALTER TABLE {self.qualified(table)} ADD COLUMN {self.quote(column)} BIGINT UNSIGNED "
             "NOT NULL AUTO_INCREMENT PRIMARY KEY"
         )
-        return Remedy(
-            sql=sql,
-            alembic=f"op.execute({_python(sql)})",
+        return self._executed(
+            sql,
             caution="Where columns that are there tell the rows apart, make those the primary key. "
             "A new column has the table written anew.",
         )
@@ -304,7 +321,7 @@ class MySQLDDL(DDL):
                 is_default_schema=counter.is_default_schema,
             )
             sql = f"ALTER SEQUENCE {self.qualified(name)} NO MAXVALUE"
-            return Remedy(sql=sql, alembic=f"op.execute({_python(sql)})")
+            return self._executed(sql)
         table = SchemaTable(
             name=counter.table,
             schema=counter.schema,
@@ -315,9 +332,8 @@ class MySQLDDL(DDL):
             f"ALTER TABLE {self.qualified(table)} MODIFY {self.quote(counter.column)} "
             f"BIGINT{unsigned} NOT NULL AUTO_INCREMENT"
         )
-        return Remedy(
-            sql=sql,
-            alembic=f"op.execute({_python(sql)})",
+        return self._executed(
+            sql,
             caution="The table is written anew. Columns that refer to it must have the same "
             "type: drop those foreign keys, widen both, make them again.",
         )

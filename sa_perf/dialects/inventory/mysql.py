@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -33,12 +32,12 @@ from sa_perf.dialects.inventory.facts import (
     SchemaIndex,
     SchemaTable,
 )
+from sa_perf.dialects.inventory.mysql_uses import Counting, Uses, how_uses_are_counted, uses_in
 from sa_perf.tables import UNRECORDED
 
 __all__ = ["MariaDBReader", "MySQLReader"]
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "integer": 32, "bigint": 64}
-_UNUSED = "never used indexes"
 _SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 _SCHEMAS = "SELECT schema_name AS name FROM information_schema.schemata ORDER BY schema_name"
 _TABLES = """
@@ -66,23 +65,6 @@ SELECT table_name, constraint_name, column_name, referenced_table_schema, refere
 _SIZES = """
 SELECT table_name, index_name, stat_value * @@innodb_page_size AS bytes
   FROM mysql.innodb_index_stats WHERE database_name = :schema AND stat_name = 'size'
-"""
-_SERVER = (
-    "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Performance_schema_index_stat_lost')"
-)
-_VARIABLES = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('performance_schema', 'userstat')"
-_INSTRUMENTS = """
-SELECT count(*) AS number FROM performance_schema.setup_instruments
- WHERE name = 'wait/io/table/sql/handler' AND enabled = 'YES'
-"""
-_WAITS = """
-SELECT object_name AS table_name, index_name, count_star AS uses
-  FROM performance_schema.table_io_waits_summary_by_index_usage
- WHERE object_schema = :schema AND index_name IS NOT NULL
-"""
-_USERSTAT = """
-SELECT table_name, index_name, rows_read AS uses FROM information_schema.index_statistics
- WHERE table_schema = :schema
 """
 
 
@@ -120,8 +102,8 @@ class MySQLReader(CatalogReader):
         chosen = self.chosen(schemas, known) if schemas else own
         fresh = self._fresh_counters()
         try:
-            seconds, since, uses = self._usage()
-            parts = [_Schema(self, schema, uses) for schema in chosen]
+            counting = how_uses_are_counted(self)
+            parts = [_Schema(self, schema, counting) for schema in chosen]
             tables = [table for part in parts for table in part.tables()]
             keys = [key for part in parts for key in part.foreign_keys()]
         finally:
@@ -139,8 +121,8 @@ class MySQLReader(CatalogReader):
             counters=tuple(counters),
             unknowns=tuple(self.unknowns),
             unanswered=frozenset(self.unanswered),
-            counted_since=since,
-            counted_seconds=seconds,
+            counted_since=counting.since,
+            counted_seconds=counting.seconds,
         )
 
     def _fresh_counters(self) -> str | None:
@@ -159,34 +141,6 @@ class MySQLReader(CatalogReader):
             self._run(f"SET SESSION information_schema_stats_expiry = {before}")
             self.connection.rollback()
 
-    def _usage(self) -> tuple[float | None, datetime | None, str | None]:
-        """For how many seconds, since when, and by which statement uses are counted."""
-        server = _values(self.asked(_UNUSED, _SERVER))
-        variables = _values(self.asked(_UNUSED, _VARIABLES))
-        if "uptime" not in server:
-            return None, None, None
-        seconds = float(server["uptime"])
-        started = self.rows(
-            "SELECT utc_timestamp() - INTERVAL :up SECOND AS moment", up=int(seconds)
-        )
-        moment = started[0]["moment"].replace(tzinfo=timezone.utc)
-        if variables.get("performance_schema") == "ON":
-            enabled = self.asked(_UNUSED, _INSTRUMENTS)
-            if enabled and not enabled[0]["number"]:
-                self.unknown(_UNUSED, "the instrument wait/io/table/sql/handler is off")
-            elif server.get("performance_schema_index_stat_lost", "0") != "0":
-                self.unknown(_UNUSED, "performance_schema_max_index_stat is too low: some are lost")
-            elif enabled:
-                return seconds, moment, _WAITS
-        elif variables.get("userstat") == "ON":
-            return seconds, moment, _USERSTAT
-        else:
-            self.unknown(
-                _UNUSED, "the server does not count them: performance_schema"
-                + (" and userstat are off" if "userstat" in variables else " is off"),
-            )  # fmt: skip
-        return None, None, None
-
     def _run(self, statement: str) -> Any:  # noqa: ANN401 -- SQLAlchemy's cursor result
         return self.connection.exec_driver_sql(statement, execution_options=UNRECORDED)
 
@@ -203,10 +157,10 @@ class MariaDBReader(MySQLReader):
 class _Schema:
     """One database."""
 
-    def __init__(self, reader: MySQLReader, schema: str, uses: str | None) -> None:
+    def __init__(self, reader: MySQLReader, schema: str, counting: Counting) -> None:
         self._reader = reader
         self._schema = schema
-        self._uses = uses
+        self._counting_uses = counting
         self._counting: list[tuple[str, str, str, int]] = []
         self._sequences: list[str] = []
 
@@ -224,7 +178,7 @@ class _Schema:
         columns = grouped(self._asked("columns", _COLUMNS, part="columns"), "table_name")
         indexes = grouped(self._asked("indexes", _INDEXES, part="indexes"), "table_name")
         sizes = self._sizes()
-        scans = self._scans()
+        scans = uses_in(self._reader, self._schema, self._counting_uses)
         found = []
         for row in rows:
             if row["table_type"] in ("BASE TABLE", "SYSTEM VERSIONED"):
@@ -319,16 +273,6 @@ class _Schema:
             sums[key] = sums.get(key, 0) + int(row["bytes"])
         return sums
 
-    def _scans(self) -> dict[tuple[str, str], int] | None:
-        """Uses by table and index; None where they are not known."""
-        if self._uses is None:
-            return None
-        before = len(self._reader.unknowns)
-        rows = self._asked(_UNUSED, self._uses)
-        if len(self._reader.unknowns) > before:
-            return None
-        return {(row["table_name"], row["index_name"]): int(row["uses"]) for row in rows}
-
     def _asked(self, question: str, sql: str, *, part: str | None = None) -> list[Record]:
         return self._reader.asked(question, sql, part=part, schema=self._schema)
 
@@ -337,7 +281,7 @@ def _indexes(
     table: str,
     rows: Sequence[Record],
     sizes: Mapping[tuple[str, str], int],
-    scans: Mapping[tuple[str, str], int] | None,
+    scans: Uses,
 ) -> Iterator[SchemaIndex]:
     for name, parts in grouped(rows, "index_name").items():
         first = parts[0]
@@ -360,17 +304,13 @@ def _indexes(
             method=method,
             ordered=method == "btree",
             usable=not hidden,
-            scans=None if scans is None else scans.get((table, name), 0),
+            scans=scans.of(table, name),
             bytes=sizes.get((table, name)),
         )
 
 
 def _expression(row: Record) -> str | None:
     return None if row["column_name"] is not None else _text(row.get("expression"))
-
-
-def _values(rows: Sequence[Record]) -> dict[str, str]:
-    return {row["variable_name"].lower(): str(row["value"]) for row in rows}
 
 
 def _quoted(name: str) -> str:

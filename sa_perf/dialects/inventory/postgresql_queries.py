@@ -14,7 +14,10 @@ __all__ = [
 
 SCHEMAS = """
 SELECT n.nspname AS name FROM pg_namespace n
- WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY n.nspname
+ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = CAST('pg_namespace' AS regclass)
+                      AND d.objid = n.oid AND d.deptype = 'e')
+ ORDER BY n.nspname
 """
 #: Tables that an extension brought along are its own business.
 TABLES = """
@@ -103,8 +106,11 @@ SCANS = "SELECT indexrelid, idx_scan FROM pg_stat_all_indexes WHERE schemaname I
 COUNTING = """
 SELECT since.moment, CAST(extract(epoch FROM now() - since.moment) AS float8) AS seconds,
        current_setting('track_counts') = 'on' AS counts, pg_is_in_recovery() AS standby,
-       (SELECT count(*) FROM pg_stat_replication
-         WHERE application_name NOT IN ('pg_basebackup', 'pg_receivewal')) > 0 AS replicas
+       EXISTS (SELECT FROM pg_stat_replication r
+                WHERE coalesce(r.application_name, '') NOT IN ('pg_basebackup', 'pg_receivewal')
+                  AND NOT EXISTS (SELECT FROM pg_replication_slots s
+                                   WHERE s.active_pid = r.pid AND s.slot_type = 'logical'))
+       AS replicas
   FROM (SELECT coalesce(
                (SELECT stats_reset FROM pg_stat_database WHERE datname = current_database()),
                least((SELECT stats_reset FROM pg_stat_bgwriter),

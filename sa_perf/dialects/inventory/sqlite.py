@@ -43,6 +43,7 @@ __all__ = ["SQLiteReader", "refuse_missing_file"]
 _LAST_ROWID = 2**63 - 1
 #: Stands for the column of an expression.
 _EXPRESSION = -2
+_MOST_COUNTED = 10_000
 _SCHEMAS = "SELECT name FROM pragma_database_list WHERE name <> 'temp' ORDER BY seq"
 _TABLES = """
 SELECT name, type, sql FROM {place}.sqlite_master
@@ -196,7 +197,6 @@ class _Schema:
                 0, SchemaIndex(name="PRIMARY KEY", parts=(part,), unique=True, primary=True)
             )
         own = (number,) if number is not None else () if rowid else tuple(key)
-        last = self._last[name]
         return SchemaTable(
             name=name,
             schema=self._schema,
@@ -211,7 +211,7 @@ class _Schema:
                 for row in columns
             ),
             indexes=tuple(made),
-            rows_estimate=statistics if statistics is not None else last,
+            rows_estimate=self._rows(name) if statistics is None else statistics,
             row_key=own,
             clustered=bool(own),
         )
@@ -227,23 +227,28 @@ class _Schema:
         return key[0] if kind.upper() == "INTEGER" and not quirk else None
 
     def _last_rowid(self, name: str) -> int | None:
-        """Found at the end of the table's tree; None where it has no rowid, or none is there."""
+        """Found at the end of the table's tree; None where it has no rowid, or no row."""
         if _without_rowid(self._texts[name]):
             return None
-        question = f"SELECT max(rowid) FROM {self._place}.{_quoted(name)}"  # noqa: S608 -- quoted
+        return self._number(f"SELECT max(rowid) FROM {self._place}.{_quoted(name)}", name)  # noqa: S608 -- quoted
+
+    def _rows(self, name: str) -> float | None:
+        """Rows where no statistics are: by the last rowid, else by counting up to a limit."""
+        if not _without_rowid(self._texts[name]):
+            return float(self._last[name] or 0)
+        some = f"SELECT 1 FROM {self._place}.{_quoted(name)} LIMIT {_MOST_COUNTED}"  # noqa: S608 -- quoted
+        number = self._number(f"SELECT count(*) FROM ({some})", name)  # noqa: S608 -- quoted
+        return None if number is None or number >= _MOST_COUNTED else float(number)
+
+    def _number(self, question: str, table: str) -> int | None:
         try:
             found = self._reader.connection.exec_driver_sql(
-                question.replace("%", "%%") if self._doubles_percents else question,
-                execution_options=UNRECORDED,
+                question, execution_options=UNRECORDED
             ).scalar()
         except DBAPIError as error:
-            self._reader.unknown("last rowid", reason_of(error), place=f"table {name}")
+            self._reader.unknown("rows", reason_of(error), place=f"table {table}")
             return None
         return found if isinstance(found, int) else None
-
-    @property
-    def _doubles_percents(self) -> bool:
-        return self._reader.connection.dialect.paramstyle in ("format", "pyformat")
 
     def _statistics(self) -> dict[str, float]:
         """Rows by ANALYZE."""

@@ -19,6 +19,8 @@ from sa_perf.plans.schema.limits import Limits
 __all__ = ["key_findings"]
 
 _ONE_ROW = "alembic_version"
+#: A narrower column is no hurry while its numbers are used less than so far.
+_FAR_RATIO = 0.5
 _WIDTHS = {"smallint": 2, "integer": 4, "int": 4, "mediumint": 3, "tinyint": 1, "bigint": 8}
 
 
@@ -27,8 +29,9 @@ def key_findings(inventory: Inventory, ddl: DDL, limits: Limits) -> Iterator[Fin
     tables = {(table.schema, table.name): table for table in inventory.tables}
     if not {"indexes", "foreign keys"} & inventory.unanswered:
         yield from _without_index(inventory, tables, ddl, limits)
+    given = {(one.schema, one.table, one.column): one.last for one in inventory.counters}
     for key in inventory.foreign_keys:
-        yield from _of_other_type(key, tables)
+        yield from _of_other_type(key, tables, given)
         if not key.validated and (table := tables.get((key.schema, key.table))) is not None:
             yield _not_validated(key, table, ddl)
     if "indexes" not in inventory.unanswered:
@@ -99,8 +102,11 @@ def _is_served(table: SchemaTable, key: ForeignKey) -> bool:
 
 
 def _of_other_type(
-    key: ForeignKey, tables: Mapping[tuple[str, str], SchemaTable]
+    key: ForeignKey,
+    tables: Mapping[tuple[str, str], SchemaTable],
+    given: Mapping[tuple[str, str | None, str | None], int | None],
 ) -> Iterator[Finding]:
+    """Those whose column takes fewer numbers than the one that it refers to."""
     table = tables.get((key.schema, key.table))
     other = tables.get((key.referred_schema, key.referred_table))
     if table is None or other is None:
@@ -112,9 +118,11 @@ def _of_other_type(
         mine, wanted = _width(own.type), _width(theirs.type)
         if mine is None or wanted is None or mine >= wanted:
             continue
+        last = given.get((other.schema, other.name, referred))
+        far = last is not None and last < 2 ** (8 * mine - 1) * _FAR_RATIO
         yield Finding(
             kind="narrow_foreign_key",
-            severity="warning",
+            severity="info" if far else "warning",
             message=f"{name} is {own.type}, but {other.fullname}.{referred}, to which it refers, "
             f"is {theirs.type}: rows with a greater {referred} cannot be referred to.",
             remedy=f"Change the type of {table.fullname}.{name} to {theirs.type}",
@@ -124,6 +132,7 @@ def _of_other_type(
                 "type": own.type,
                 "referred_table": other.fullname,
                 "referred_type": theirs.type,
+                "referred_last": last,
             },
         )
 

@@ -96,8 +96,12 @@ def test_rows_come_from_statistics_else_from_rowids(sqlite_database) -> None:
         "ANALYZE",
         "CREATE TABLE b (x)",
         "INSERT INTO b VALUES (1), (2), (3)",
+        "CREATE TABLE c (x)",
+        "CREATE TABLE d (x PRIMARY KEY) WITHOUT ROWID",
+        "INSERT INTO d VALUES (7)",
     )
-    assert {one.name: one.rows_estimate for one in found.tables} == {"a": 2, "b": 3}
+    told = {one.name: one.rows_estimate for one in found.tables}
+    assert told == {"a": 2, "b": 3, "c": 0, "d": 1}
 
 
 def test_views_and_virtual_tables_are_told_apart(sqlite_database) -> None:
