@@ -1,6 +1,6 @@
 """``sa-perf``: see what a snapshot holds, without the application.
 
-One file a command; each but `demo` and `db` reads a snapshot, for it runs in another process.
+One file a command; most read a snapshot, for it runs in another process.
 `options`, `source` and `download` get it, `single_query` picks one query of it; `wording` says it
 in words, `terminal` and `html` show it, `output` and `rows` print it as JSON. Exit codes: 0 fine, 1
 findings (where asked for) or nothing found, 2 wrong usage, unreadable input, no database.
@@ -12,6 +12,7 @@ import click
 
 from sa_perf.cli.db import db
 from sa_perf.cli.demo import demo
+from sa_perf.cli.doctor import doctor
 from sa_perf.cli.explain import explain
 from sa_perf.cli.report import report
 from sa_perf.cli.retention import retention
@@ -29,6 +30,8 @@ def main() -> None:
     top, slow, explain and report read a snapshot: from a file that the application writes
     (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one.
 
+    doctor looks for faults in a database's schema: its indexes, keys and sequences.
+
     retention deletes, archives or anonymises rows that have lived long enough; db makes the tables
     that it keeps its records in.
 
@@ -36,5 +39,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, top, slow, explain, report, db, retention):
+for _command in (demo, top, slow, explain, report, doctor, db, retention):
     main.add_command(_command)
