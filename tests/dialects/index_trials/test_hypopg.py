@@ -163,6 +163,10 @@ def test_writes_are_planned_and_not_run(trial, statement: str) -> None:
         ("SELECT * FROM kept_orders WHERE id = ?", index("kept_orders", "id")),
         ("SELECT * FROM readings WHERE sensor = ?", index("readings", "sensor")),
         (
+            "SELECT * FROM readings WHERE sensor = ? AND at = ?",
+            index("readings", "sensor", "at"),
+        ),
+        (
             'SELECT * FROM "odd schema"."Odd ""T" WHERE "A b" = ? AND "select" = ?',
             index('Odd "T', "A b", "select", schema="odd schema"),
         ),
@@ -210,6 +214,8 @@ BY_UPPER = IndexDefinition(table="orders", keys=(IndexKey(expression="upper(stat
         ("SELECT * FROM orders WHERE placed_at >= ?", BY_TIME, 15_000.0, False),
         ("SELECT * FROM orders WHERE placed_at BETWEEN ? AND ?", BY_TIME, 100.0, True),
         ("SELECT * FROM orders WHERE placed_at BETWEEN ? AND ?", BY_TIME, 12_000.0, False),
+        ("DELETE FROM orders WHERE placed_at < ?", BY_TIME, 15.0, True),
+        ("DELETE FROM orders WHERE placed_at < ?", BY_TIME, 0.0, False),
         # Twenty rows are found early only where there are twenty.
         (
             "SELECT * FROM orders WHERE status = ? ORDER BY placed_at LIMIT ?",

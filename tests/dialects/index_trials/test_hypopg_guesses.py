@@ -50,7 +50,7 @@ def scan(condition: str, **more: Any) -> list[dict[str, Any]]:
         ("(lower(email) = $1)", {}),
         ("(lower((email)::text) = $1)", {}),
         ("(a = ANY ($1))", {}),
-        ("(a ~~ $1)", {}),
+        ("(a !~~ $1)", {}),
         ("(a = b)", {}),
     ],
 )  # fmt: skip
@@ -66,7 +66,7 @@ def test_conditions_are_read_from_a_plan(condition: str, columns: dict[str, Any]
         ({"Node Type": "Sort", "Plans": [{"Node Type": "Hash Join"}]}, 100.0),
         ({"Node Type": "Gather", "Plans": [{"Node Type": "Aggregate"}]}, None),
         ({"Node Type": "Limit", "Plans": [{"Node Type": "Seq Scan"}]}, None),
-        ({"Node Type": "ModifyTable", "Plans": [{"Node Type": "Seq Scan"}]}, None),
+        ({"Node Type": "ModifyTable", "Plans": [{"Node Type": "Seq Scan", "Plan Rows": 7}]}, 7.0),
     ],
 )
 def test_rows_are_expected_where_none_is_cut_off(node: Any, rows: float | None) -> None:
@@ -108,6 +108,24 @@ def test_where_nothing_was_observed_values_are_frequent_and_ranges_wide() -> Non
     known = {("o", "status"): column(), ("o", "at"): times()}
     known["o", "id"] = column(common=(), distinct=1e6)
     assert unfavourable(found, known) == {1: "E'paid'", 2: "E'2024-01-06 00:00:00+00'"}
+
+
+def test_of_two_ranges_one_is_narrow_and_the_other_wide() -> None:
+    found = conditions(scan("((n > $1) AND (m < $2))"))
+    bounds = tuple(str(number) for number in range(0, 101, 10))
+    known = {("o", name): column(bounds=bounds) for name in "nm"}
+    # A ninth of the rows is expected, 1 % came: half of them within the one, 2 % in the other.
+    assert list(fits(found, known, 0.09)) == [
+        {1: "E'98'", 2: "E'50'"},
+        {1: "E'50'", 2: "E'2'"},
+    ]
+
+
+def test_a_pattern_is_supposed_to_be_short() -> None:
+    found = conditions(scan("(name ~~ $1)"))
+    known = {("o", "name"): column(bounds=("Ada", "Max", "Zoe"))}
+    assert unfavourable(found, known) == {1: "E'Ma%'"}
+    assert [*fits(found, known, 3.0)] == []
 
 
 def test_a_value_of_the_statistics_cannot_leave_its_literal() -> None:
