@@ -19,6 +19,7 @@ from sa_perf.dialects.json_answers import redacted_json
 from sa_perf.dialects.plan import Plan, PlanNode
 from sa_perf.dialects.question import Answer, Question
 from sa_perf.dialects.relations import resolve, tables_by_alias
+from sa_perf.dialects.reserved_words import reserved_words
 from sa_perf.dialects.statement import Lexer, first_parameters, written_values
 from sa_perf.errors import ExplainError, ExplainRefused, UnsupportedDatabase
 
@@ -77,9 +78,8 @@ class Dialect:
     expression_indexes: ClassVar[bool] = False
     #: An index may hold the rows of one condition only.
     partial_indexes: ClassVar[bool] = False
-    #: An index may carry columns along that are no keys: ``INCLUDE``.
+    #: An index may carry columns along that are no keys; operator classes stand behind keys.
     included_columns: ClassVar[bool] = False
-    #: Operator classes stand behind keys, e.g. one for patterns.
     operator_classes: ClassVar[bool] = False
     #: An index can be made, and dropped, while others write: ``CONCURRENTLY``.
     concurrent_indexes: ClassVar[bool] = False
@@ -275,7 +275,7 @@ class Dialect:
 
     def quote(self, name: str) -> str:
         """A name as it must stand in SQL."""
-        if re.fullmatch(r"[a-z_][a-z0-9_]*", name):
+        if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in reserved_words(self.name):
             return name
         mark = self.quote_character
         return mark + name.replace(mark, mark * 2) + mark

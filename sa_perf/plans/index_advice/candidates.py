@@ -23,8 +23,9 @@ Popularity: TypeAlias = "Mapping[tuple[str, IndexKey], int]"
 Keys: TypeAlias = "tuple[IndexKey, ...]"
 
 _MAX_KEYS = 4
-#: A covering index may carry along so many more columns.
-_MAX_CARRIED = 4
+#: A covering index may carry along so many more columns, and hold that share of the table's.
+_MAX_CARRIED = 3
+_MAX_SHARE = 0.67
 _MAX_CANDIDATES = 40
 _TWO_VALUED = ("bool", "tinyint(1)", "bit(1)")
 
@@ -132,11 +133,19 @@ def _beyond(head: Keys, tail: Keys) -> Keys:
 
 
 def _sorted(keys: Iterable[IndexKey], access: Access, popular: Popularity) -> Keys:
-    """Held equal: the most shared first; a column of two values last."""
+    """Held equal: the most shared first; a column of two values last.
+
+    Without what is unique by itself: that has its index, and finds its row by it.
+    """
     table = access.facts.name.casefold()
-    unique = list(dict.fromkeys(keys))
+    alone = {one.columns[0] for one in access.facts.indexes if one.unique and _is_whole(one)}
+    unique = [key for key in dict.fromkeys(keys) if key.column is None or key.column not in alone]
     unique.sort(key=lambda key: (_is_two_valued(access.facts, key), -popular.get((table, key), 0)))
     return tuple(unique[:_MAX_KEYS])
+
+
+def _is_whole(index: IndexFacts) -> bool:
+    return len(index.columns) == 1 and index.predicate is None
 
 
 def _partial(index: IndexDefinition, access: Access) -> Iterator[IndexDefinition]:
@@ -162,6 +171,8 @@ def _covering(index: IndexDefinition, access: Access, dialect: Dialect) -> Index
     known = [one for one in columns if one is not None and dialect.is_indexable(one.type)]
     if not names or len(names) > _MAX_CARRIED or len(known) < len(names):
         return None
+    if len(held) + len(names) > _MAX_SHARE * len(access.facts.columns):
+        return None  # nearly a second copy of the table
     return replace(index, include=tuple(one.name for one in known))
 
 

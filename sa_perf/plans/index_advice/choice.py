@@ -10,8 +10,10 @@ from sa_perf.plans.index_advice.cases import Case, Chooser
 
 __all__ = ["Choice", "Helped", "Settled"]
 
-#: An index must make a statement that many times as cheap as the others do without it.
+#: An index must make a statement that many times as cheap as the others do without it; a
+#: covering one, which is bigger, more.
 _NEEDED = 1.25
+_NEEDED_IF_COVERING = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,20 +125,24 @@ class Choice:
         helped: dict[IndexDefinition, list[Helped]],
     ) -> IndexDefinition | None:
         """An index without which all its statements do about as well; None if there is none."""
-        ranked = sorted(selected, key=lambda one: sum(each.case.weight for each in helped[one]))
-        for index in ranked:
+
+        def weight(index: IndexDefinition) -> tuple[bool, float]:
+            return not index.include, sum(each.case.weight for each in helped[index])
+
+        for index in sorted(selected, key=weight):
             others = [one for one in selected if one is not index]
-            if not any(self._needs(each, others) for each in helped[index]):
+            needed = _NEEDED_IF_COVERING if index.include else _NEEDED
+            if not any(self._needs(each, others, needed) for each in helped[index]):
                 return index
         return None
 
-    def _needs(self, helped: Helped, others: Sequence[IndexDefinition]) -> bool:
+    def _needs(self, helped: Helped, others: Sequence[IndexDefinition], needed: float) -> bool:
         without = self._chooser.plan(helped.case, others)
         if without is None or helped.after is None:
             return True
         if set(without.notes) - set(helped.after.notes):
             return True  # it would do under a condition that does not hold yet
-        return _is_cheaper(without, helped.after, _NEEDED)
+        return _is_cheaper(without, helped.after, needed)
 
 
 def _is_cheaper(before: TrialPlan, after: TrialPlan, ratio: float) -> bool:

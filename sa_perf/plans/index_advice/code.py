@@ -100,6 +100,5 @@ def _escaped(sql: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    # Python reads what JSON writes; half of a surrogate pair is no text that a file could hold.
-    whole = text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
-    return json.dumps(text, ensure_ascii=not whole)
+    # Python reads what JSON writes.
+    return json.dumps(text, ensure_ascii=not text.isprintable())
