@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sa_perf.dialects.index_trials.sqlite_prices import BUFFERED, lookups, scan, seeks, sort
 from sa_perf.dialects.index_trials.sqlite_rows import Access, TableRows, bound_terms
+from sa_perf.dialects.index_trials.sqlite_sampling import UnreadableExpression
 from sa_perf.dialects.index_trials.sqlite_shadow import ShadowIndex
 from sa_perf.dialects.index_trials.sqlite_statistics import key_expression
 from sa_perf.dialects.plan import PlanNode
@@ -105,12 +107,12 @@ def _by_index(
     observed: Callable[[Access], Access],
 ) -> LoopCost:
     sample = rows.sample
-    entry_bytes, row_bytes, entries = 30.0, _UNKNOWN_BYTES, rows.rows
+    entry_bytes, row_bytes, entries = 30.0, _UNKNOWN_BYTES, rows.entries(index)
     if sample is not None:
         texts = [key_expression(part) for part in index.parts]
-        entry_bytes = sum(map(sample.mean_bytes, texts)) + _ROWID_BYTES + len(texts) + 4
+        with suppress(UnreadableExpression):
+            entry_bytes = sum(map(sample.mean_bytes, texts)) + _ROWID_BYTES + len(texts) + 4
         row_bytes = sample.row_bytes
-        entries *= sample.fraction(index.predicate)
     whole = node.operation == "index_full_scan"
     if whole:
         access = rows.scanned(entries)
@@ -138,4 +140,7 @@ def _order(rows: TableRows, index: ShadowIndex, condition: str | None) -> tuple[
         return 1.0, False  # entries with equal keys are in the order of the rows
     if rows.sample is None:
         return 0.0, False
-    return rows.sample.order(key_expression(index.parts[held])), held == 0
+    try:
+        return rows.sample.order(key_expression(index.parts[held])), held == 0
+    except UnreadableExpression:
+        return 0.0, False

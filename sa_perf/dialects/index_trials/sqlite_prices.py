@@ -38,6 +38,7 @@ _CACHED_PAGES = 500
 _STEP = 0.03
 _DESCENT = 0.6
 _CACHED_DESCENT = 0.3
+_NEXT_ROW = 0.15
 _NEXT_PAGE = 1.5
 _RANDOM_PAGE = 2.5
 _COMPARISON = 0.008
@@ -75,7 +76,9 @@ def lookups(
     if cached:
         return rows * _CACHED_DESCENT + (ordered if together else spread) * _NEXT_PAGE
     read = order * ordered * _NEXT_PAGE + (1 - order) * _misses(rows, pages) * _RANDOM_PAGE
-    return rows * _DESCENT + read
+    # Towards the next rowid SQLite makes a step and no descent (sqlite3BtreeTableMoveto).
+    step = order * _NEXT_ROW + (1 - order) * _DESCENT if together else _DESCENT
+    return rows * step + read
 
 
 def sort(rows: float, kept: float) -> float:

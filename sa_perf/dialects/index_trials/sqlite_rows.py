@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from sa_perf.dialects.index_trials.sqlite_conditions import Condition
-from sa_perf.dialects.index_trials.sqlite_sampling import TableSample
+from sa_perf.dialects.index_trials.sqlite_sampling import TableSample, UnreadableExpression
 from sa_perf.dialects.index_trials.sqlite_shadow import IndexPart, ShadowIndex
 from sa_perf.dialects.index_trials.sqlite_source import quoted
 from sa_perf.dialects.index_trials.sqlite_statistics import key_expression
@@ -23,6 +24,8 @@ _LIKE = 1 / 4
 _NARROW = 1 / 64
 _EQUAL = frozenset({"equal", "same", "join", "in", "in_query", "null"})
 _RANGED = frozenset({"range", "like", "not_null"})
+#: Rows that an equality finds, as SQLite guesses (sqlite3DefaultRowEst in src/build.c).
+_FOUND = 10
 #: What ``IN (?)`` of a shape may stand for.
 _LISTED = 5
 #: What a list of a subquery holds, where that is not known.
@@ -138,7 +141,7 @@ class TableRows:
         equal, skipped = _split(keys, condition)
         ranged = index.parts[len(keys)] if bound.ends and len(keys) < len(index.parts) else None
         held = [c for part in equal for c in self._on(part, _EQUAL)[:1]]
-        population = self.rows * (self.sample.fraction(index.predicate) if self.sample else 1.0)
+        population = self.entries(index)
         share, seeks = self._index_share(equal, index)
         visited = population * share
         if bound.ends:
@@ -146,7 +149,8 @@ class TableRows:
             visited *= self._range_share(ends, bound.ends, index)
             held += ends
         if skipped and self.sample is not None:
-            seeks *= self.sample.distinct([key_expression(part) for part in skipped])
+            with suppress(UnreadableExpression):
+                seeks *= self.sample.distinct([key_expression(part) for part in skipped])
         if index.unique and len(equal) == len(index.parts):
             visited = min(visited, seeks)
         left = [c for c in self.conditions if c not in held and not _implied(c, index.predicate)]
@@ -161,10 +165,14 @@ class TableRows:
             exact=not left,
         )
 
-    @property
-    def narrowed(self) -> bool:
-        """Whether conditions other than joins are on this table."""
-        return any(condition.kind != "join" for condition in self.conditions)
+    def entries(self, index: ShadowIndex) -> float:
+        """How many rows an index holds."""
+        if self.sample is None or index.predicate is None:
+            return self.rows
+        try:
+            return self.rows * self.sample.fraction(index.predicate)
+        except UnreadableExpression:
+            return self.rows
 
     # Shares
 
@@ -207,13 +215,17 @@ class TableRows:
                 continue
             (joined if usual else values).append(key_expression(part))
         sample = self.sample
+        usual_share = min(1.0, seeks * _FOUND / max(1.0, self.rows))
         if sample is None:
-            return min(1.0, seeks * 10 / self.rows), seeks
-        if values:
-            share *= sample.share(values, index.predicate)
-        if joined:
-            before = sample.distinct(values, index.predicate) if values else 1.0
-            share *= before / sample.distinct([*values, *joined], index.predicate)
+            return usual_share, seeks
+        try:
+            if values:
+                share *= sample.share(values, index.predicate)
+            if joined:
+                before = sample.distinct(values, index.predicate) if values else 1.0
+                share *= before / sample.distinct([*values, *joined], index.predicate)
+        except UnreadableExpression:
+            return usual_share, seeks
         return min(1.0, share * seeks), seeks
 
     def _share(self, conditions: Sequence[Condition], *, narrow: bool = False) -> float:
@@ -270,7 +282,7 @@ class TableRows:
             text = f"{self._text(condition)} IS {'NOT ' * (condition.kind == 'not_null')}NULL"
         try:
             share = self.sample.fraction(text) if self.sample else 1.0
-        except Exception:  # a condition of the statement that cannot be read by itself
+        except UnreadableExpression:
             return 1.0
         # What no drawn row fulfils is rarer than one in the sample.
         return max(share, 0.5 / max(1, len(self.sample.points.keys) if self.sample else 1))
@@ -291,7 +303,7 @@ class TableRows:
             return 0.1
         try:
             return self.sample.share(expressions)
-        except Exception:  # an expression of the statement that cannot be read by itself
+        except UnreadableExpression:
             return 1.0
 
     def _distinct(self, condition: Condition) -> float:
@@ -299,7 +311,7 @@ class TableRows:
             return 10.0
         try:
             return self.sample.distinct([self._text(condition)])
-        except Exception:  # as above
+        except UnreadableExpression:
             return 1.0
 
 

@@ -7,6 +7,7 @@ are read when they are first asked about and kept as numbers only.
 from __future__ import annotations
 
 import itertools
+import re
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +15,17 @@ from dataclasses import dataclass
 
 from sa_perf.dialects.dbapi import DBAPIConnection, fetch
 from sa_perf.dialects.index_trials.sqlite_points import Points
+from sa_perf.errors import ExplainError
 
-__all__ = ["TableSample", "distinct_values"]
+__all__ = ["TableSample", "UnreadableExpression", "distinct_values"]
 
 #: SQLite's own limit was 999 variables until 3.32.
 _MAX_VARIABLES = 900
 _NULL = -1
+_EXPRESSION = re.compile(
+    r"(?:no such|unknown) (?:function|column|collation|table)|syntax error|wrong number|ambiguous"
+    r"|misuse|unsafe|user-defined|malformed JSON|overflow|nested"
+)
 #: Longer texts are told apart by their ends and their length.
 _LONG = 256
 _NAME = "sa_perf_point"
@@ -28,6 +34,10 @@ _MEASURED = 300
 _MAX_COLUMNS = 100
 _HEADER_BYTES = 6.0
 _USUAL_BYTES = 100.0
+
+
+class UnreadableExpression(ExplainError):
+    """An expression that this connection cannot evaluate, such as the application's function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +96,18 @@ class TableSample:
         self._row_bytes: float | None = None
 
     def read(self, expressions: Sequence[str]) -> None:
-        """Read what is not known yet, in one pass; what the driver raises passes."""
+        """Read what is not known yet, in one pass; what the driver raises passes.
+
+        Raises:
+            UnreadableExpression: not the database but an expression is why it raised.
+        """
         missing = [text for text in dict.fromkeys(expressions) if text not in self._items]
         if not missing:
             return
         values: list[list[object]] = [[] for _ in range(2 * len(missing))]
         batch = max(1, _MAX_VARIABLES // len(self.points.key))
         for begin in range(0, len(self.points.keys), batch):
-            for row in self._rows(missing, self.points.keys[begin : begin + batch]):
+            for row in self._readable(missing, self.points.keys[begin : begin + batch]):
                 for into, value in zip(values, row, strict=True):
                     into.append(value)
         for number, text in enumerate(missing):
@@ -159,8 +173,8 @@ class TableSample:
         if not keys:
             return _HEADER_BYTES
         try:
-            total = sum(float(str(row[0] or 0)) for row in self._rows([measured], keys))
-        except Exception:  # a generated column calls a function of the application
+            total = sum(float(str(row[0] or 0)) for row in self._readable([measured], keys))
+        except UnreadableExpression:  # a generated column calls a function of the application
             return _USUAL_BYTES
         listed = max(1, len(self._columns[:_MAX_COLUMNS]))
         return total / len(keys) * len(self._columns) / listed + len(self._columns) + _HEADER_BYTES
@@ -186,6 +200,16 @@ class TableSample:
             for code, holds in zip(combined, self._items[test].codes, strict=True)
             if holds != _NULL
         ]
+
+    def _readable(
+        self, expressions: Sequence[str], keys: Sequence[tuple[object, ...]]
+    ) -> list[tuple[object, ...]]:
+        try:
+            return self._rows(expressions, keys)
+        except Exception as error:
+            if _EXPRESSION.search(str(error)) is None:
+                raise
+            raise UnreadableExpression(f"cannot say, because of {error}") from error
 
     def _rows(
         self, expressions: Sequence[str], keys: Sequence[tuple[object, ...]]

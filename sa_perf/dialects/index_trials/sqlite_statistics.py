@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from sa_perf.dialects.dbapi import DBAPIConnection
 from sa_perf.dialects.index_trials.sqlite_points import draw, rowid_name
-from sa_perf.dialects.index_trials.sqlite_sampling import TableSample
+from sa_perf.dialects.index_trials.sqlite_sampling import TableSample, UnreadableExpression
 from sa_perf.dialects.index_trials.sqlite_shadow import IndexPart, Shadow, ShadowIndex
 from sa_perf.dialects.index_trials.sqlite_source import SourceSchema, quoted
 
@@ -72,8 +72,14 @@ class Statistics:
             whole = whole or index.predicate is None
             row = known.get(_stat_name(shadow, index).casefold()) if fresh else None
             if row is None:
-                row = (table, _stat_name(shadow, index), self._stat(sample, index))
-            rows.append(row)
+                try:
+                    row = (table, _stat_name(shadow, index), self._stat(sample, index))
+                except UnreadableExpression:
+                    if index.name in shadow.tried:
+                        raise
+                    row = known.get(_stat_name(shadow, index).casefold())
+            if row is not None:
+                rows.append(row)
         if not whole:
             rows.append((table, None, str(max(1, round(sample.rows)))))
         return rows

@@ -128,3 +128,254 @@ def test_a_changed_schema_is_refused_once(tmp_path) -> None:
 def test_an_index_on_what_is_no_table_is_refused(trial) -> None:
     with pytest.raises(ExplainRefused, match="'open_orders': it is no table"):
         trial.plan("SELECT 1 FROM orders", [index("open_orders", "status")])
+
+
+# For any values
+
+
+def test_an_index_is_not_used_by_what_its_condition_does_not_follow_from(trial) -> None:
+    partial = index("orders", "user_id", predicate="status = 'open'")
+    assert used(trial, "SELECT * FROM orders WHERE user_id = ? AND status = ?", [partial]) == []
+    literal = "SELECT * FROM orders WHERE user_id = ? AND status = 'open'"
+    assert used(trial, literal, [partial]) == [partial.name]
+
+
+def test_a_condition_that_any_comparison_implies_lets_a_partial_index_be_used(trial) -> None:
+    partial = index("orders", "deleted", predicate="deleted IS NOT NULL")
+    assert used(trial, "SELECT * FROM orders WHERE deleted = ?", [partial]) == [partial.name]
+
+
+def test_a_pattern_that_is_not_known_uses_no_index(trial) -> None:
+    nocase = IndexDefinition(
+        table="users", keys=(IndexKey(column="name", suffix="COLLATE NOCASE"),)
+    )
+    assert used(trial, "SELECT * FROM users WHERE name LIKE ?", [nocase]) == []
+    assert used(trial, "SELECT * FROM users WHERE name LIKE 'name 1%'", [nocase]) == [nocase.name]
+
+
+def test_an_existing_index_that_a_pattern_may_use_makes_the_statement_cheap(tmp_path) -> None:
+    connection = sqlite3.connect(tmp_path / "a.db")
+    connection.execute("CREATE TABLE t (name TEXT, other TEXT)")
+    connection.executemany(
+        "INSERT INTO t VALUES (?, ?)", ((f"n{n}", "x" * 90) for n in range(9000))
+    )
+    statement = "SELECT other FROM t WHERE name LIKE ?"
+    without = trial_of(connection).plan(statement)
+    connection.execute("CREATE INDEX ix ON t (name COLLATE NOCASE)")
+    with_index = trial_of(connection).plan(statement)
+    assert with_index.plan.root.children[0].operation == "full_scan"
+    assert with_index.cost < without.cost
+
+
+def test_a_limit_that_may_be_small_is_thought_of(trial) -> None:
+    # Of many rows an index saves the sort; of ten the sort is cheaper than the lookups.
+    ordered = index("orders", "created")
+    for limit in ("?", "10"):
+        plan = trial.plan(f"SELECT * FROM orders ORDER BY created LIMIT {limit}", [ordered])
+        assert plan.used == (ordered,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM orders WHERE user_id = :user AND status = ?",
+        "SELECT * FROM orders WHERE user_id = ?1 OR user_id = ?1",
+        "SELECT * FROM orders WHERE user_id IN (?)",
+        "SELECT * FROM orders WHERE user_id IN (?, ?, ?) AND total + ? > ?",
+        "SELECT * FROM orders /* ? */ WHERE user_id = ? AND status <> '?'",
+        "UPDATE orders SET status = ? WHERE user_id = ?",
+        "DELETE FROM orders WHERE user_id = ?",
+        "INSERT INTO users (name) SELECT status FROM orders WHERE user_id = ?",
+        "WITH mine AS (SELECT * FROM orders WHERE user_id = ?) SELECT count(*) FROM mine",
+        "SELECT *, row_number() OVER (ORDER BY total) FROM orders WHERE user_id = ?",
+        "SELECT * FROM open_orders WHERE user_id = ?",
+        "SELECT 1 FROM users WHERE EXISTS (SELECT 1 FROM orders o WHERE o.user_id = users.id)",
+        "SELECT id FROM users WHERE id = ? UNION SELECT id FROM orders WHERE user_id = ?",
+        'SELECT "user_id" FROM main."orders" AS "weird o" WHERE "weird o".user_id = ?',
+    ],
+)
+def test_statements_of_all_kinds_are_planned(trial, statement) -> None:
+    before = trial.plan(statement)
+    after = trial.plan(statement, [index("orders", "user_id")])
+    assert after.used == (index("orders", "user_id"),)
+    assert 0 < after.cost < before.cost
+
+
+def test_named_parameters_are_those_of_the_driver(shop) -> None:
+    trial = open_trial(dialect_for("sqlite"), shop, {})
+    trial.dialect = type(DIALECT)(paramstyle="named")
+    statement = "SELECT * FROM orders WHERE user_id = :user AND status = :status AND total > ?"
+    plan = trial.plan(statement, [index("orders", "user_id")])
+    assert plan.used == (index("orders", "user_id"),)
+    assert plan.plan.statement == statement
+
+
+def test_the_plan_holds_no_literal(trial) -> None:
+    plan = trial.plan("SELECT 'secret' FROM orders WHERE status = 'secret' AND total > 12345")
+    assert "secret" not in str(plan) and "12345" not in str(plan)
+
+
+# Before and after ANALYZE
+
+
+def skewed(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t (a INTEGER, b INTEGER, c TEXT)")
+    connection.executemany(
+        "INSERT INTO t VALUES (?, ?, ?)", ((n % 2, n, "x" * 40) for n in range(30_000))
+    )
+    connection.execute("CREATE INDEX ix_a ON t (a)")
+    connection.commit()
+    return connection
+
+
+def test_an_index_that_only_statistics_speak_for_is_used_with_a_note(tmp_path) -> None:
+    # Without statistics the index that is there counts as good as a unique one's neighbour.
+    connection = skewed(tmp_path / "a.db")
+    both = "SELECT * FROM t WHERE a = ? AND b > ? AND b < ?"
+    plan = trial_of(connection).plan(both, [index("t", "b")])
+    assert plan.used == (index("t", "b"),)
+    assert plan.notes == ("ANALYZE t must run after the index is made.",)
+    assert plan.plan.root.children[0].index == "ix_t_b"
+
+
+def test_an_index_that_analyze_would_end_is_not_used(tmp_path) -> None:
+    connection = sqlite3.connect(tmp_path / "a.db")
+    connection.execute("CREATE TABLE t (a INTEGER, b INTEGER)")
+    connection.executemany("INSERT INTO t VALUES (?, ?)", ((1, n) for n in range(20_000)))
+    connection.execute("CREATE INDEX ix_b ON t (b)")
+    plan = trial_of(connection).plan("SELECT * FROM t WHERE a = ? AND b > ?", [index("t", "a")])
+    assert plan.used == ()
+
+
+def test_statistics_that_are_there_are_copied(tmp_path) -> None:
+    connection = skewed(tmp_path / "a.db")
+    connection.execute("ANALYZE")
+    plan = trial_of(connection).plan("SELECT * FROM t WHERE a = ? AND b = ?", [index("t", "b")])
+    assert plan.used == (index("t", "b"),)
+    assert plan.notes == ()
+
+
+@pytest.mark.parametrize("word", ["unordered", "noskipscan", "sz=60", "nonsense"])
+def test_odd_statistics_are_copied_as_they_are(tmp_path, word) -> None:
+    connection = skewed(tmp_path / "a.db")
+    connection.execute("ANALYZE")
+    connection.execute("UPDATE sqlite_stat1 SET stat = stat || ' ' || ?", (word,))
+    connection.execute("INSERT INTO sqlite_stat1 VALUES ('gone', 'ix_gone', '5 5'), (NULL, 1, 2)")
+    connection.commit()
+    plan = trial_of(connection).plan("SELECT * FROM t WHERE b = ?", [index("t", "b")])
+    assert plan.used == (index("t", "b"),)
+
+
+def test_a_library_of_another_version_is_named(trial, monkeypatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.99.0")
+    notes = trial.plan("SELECT 1 FROM orders").notes
+    assert len(notes) == 1
+    assert notes[0].startswith("Tried in SQLite 3.99.0; the database's driver has 3.")
+
+
+# Shares and sizes
+
+
+def test_the_share_of_rows_that_match_one_of_them_is_high_where_values_are_skewed(trial) -> None:
+    assert trial.matched_share("orders", ["status"]) == pytest.approx(0.8168, abs=0.02)
+    assert trial.matched_share("orders", ["user_id"]) < 0.001
+    assert trial.matched_share("main.orders", ["Status", "user_id"]) < 0.001
+    assert trial.matched_share("users", ["id"]) == pytest.approx(1 / 4_000)
+    assert trial.matched_share("orders", ["no_such"]) is None
+    assert trial.matched_share("no_such", ["id"]) is None
+    assert trial.matched_share("open_orders", ["status"]) is None
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [
+        index("orders", "user_id"),
+        index("orders", "status", "created"),
+        index("orders", "total"),
+        index("users", "email"),
+        index("users", "name", "city", "email"),
+        index("orders", "user_id", predicate="deleted IS NOT NULL"),
+        on_expression("users", "lower(email)"),
+    ],
+    ids=lambda tried: tried.name,
+)
+def test_the_size_of_an_index_is_within_a_quarter_of_what_it_takes(
+    shop_file, tmp_path, tried
+) -> None:
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(shop_file.read_bytes())
+    connection = sqlite3.connect(copy)
+    expected = trial_of(connection).size_bytes(tried)
+    connection.execute("VACUUM")
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(tried.create_sql(DIALECT))
+    taken = connection.execute("PRAGMA page_count").fetchone()[0] - pages
+    # One page more or less is nothing that matters.
+    assert expected == pytest.approx(taken * 4096, rel=0.25, abs=4096)
+
+
+# Faults
+
+
+def test_a_database_that_is_locked_is_told_within_the_time_limit(tmp_path) -> None:
+    path = tmp_path / "a.db"
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("CREATE TABLE t (a)")
+    writer.execute("BEGIN EXCLUSIVE")
+    reader = sqlite3.connect(path, timeout=60)
+    trial = trial_of(reader, timeout_seconds=0.01)
+    with pytest.raises(ExplainError, match="is locked; another connection writes, ask again when"):
+        trial.plan("SELECT * FROM t WHERE a = ?")
+    assert "is locked" in (trial.unverified or "")
+    writer.execute("COMMIT")
+    assert trial.unverified is None
+    assert used(trial, "SELECT * FROM t WHERE a = ?", [index("t", "a")]) == ["ix_t_a"]
+    trial.close()
+    assert reader.execute("PRAGMA busy_timeout").fetchone()[0] == 60_000
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path) -> None:
+    (tmp_path / "a.db").write_bytes(b"encrypted or broken" * 500)
+    trial = trial_of(sqlite3.connect(tmp_path / "a.db"))
+    with pytest.raises(ExplainError, match=r"cannot say, because .* file is not a database"):
+        trial.plan("SELECT 1 FROM t")
+    assert trial.unverified is not None
+
+
+def test_an_error_in_a_statement_is_an_explain_error(trial) -> None:
+    with pytest.raises(ExplainError, match="no such column"):
+        trial.plan("SELECT absent FROM orders")
+    with pytest.raises(ExplainError, match="no such table"):
+        trial.plan("SELECT 1 FROM nowhere")
+    with pytest.raises(ExplainRefused):
+        trial.plan("PRAGMA user_version")
+
+
+def test_an_index_that_cannot_be_made_is_refused(trial) -> None:
+    with pytest.raises(ExplainRefused, match="'ix_orders_nothing' cannot be made"):
+        trial.plan("SELECT 1 FROM orders", [index("orders", "nothing")])
+    with pytest.raises(ExplainRefused, match="cannot be made"):
+        trial.plan("SELECT 1 FROM orders", [on_expression("orders", "random()")])
+    assert used(trial, "SELECT * FROM orders WHERE user_id = ?", [index("orders", "user_id")])
+
+
+def test_a_database_in_memory_is_tried() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (a, b)")
+    connection.executemany("INSERT INTO t VALUES (?, ?)", ((n, n) for n in range(2_000)))
+    connection.commit()
+    trial = trial_of(connection)
+    assert used(trial, "SELECT * FROM t WHERE a = ?", [index("t", "a")]) == ["ix_t_a"]
+    assert not connection.in_transaction
+
+
+def test_indexes_of_one_name_are_told_apart(trial) -> None:
+    ascending = index("orders", "user_id", "created")
+    descending = IndexDefinition(
+        table="orders",
+        keys=(IndexKey(column="user_id"), IndexKey(column="created", descending=True)),
+    )
+    statement = "SELECT * FROM orders WHERE user_id > ? ORDER BY user_id, created DESC"
+    assert ascending.name == descending.name
+    assert trial.plan(statement, [ascending, descending]).used == (descending,)
