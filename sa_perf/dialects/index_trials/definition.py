@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sa_perf.dialects.base import Dialect
 
-__all__ = ["IndexDefinition", "IndexKey"]
+__all__ = ["IndexDefinition", "IndexKey", "fitting_name"]
 
-#: Names are cut here: PostgreSQL's longest is 63 bytes, MySQL's 64 characters.
-_MAX_NAME = 60
+#: Names are cut here: PostgreSQL's longest has 63 bytes, MySQL's 64 characters.
+_MAX_NAME_BYTES = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +58,14 @@ class IndexDefinition:
 
     @property
     def name(self) -> str:
-        """``ix_<table>_<columns>``, cut and made unique by a digest where it is too long."""
-        words = [
-            key.column or "".join(c if c.isalnum() else "_" for c in (key.expression or "").lower())
-            for key in self.keys
-        ]
-        words += ["covering"] if self.include else []
-        words += ["partial"] if self.predicate is not None else []
-        whole = "_".join(word.strip("_") for word in ("ix", self.table, *words))
-        if len(whole) <= _MAX_NAME:
-            return whole
-        digest = hashlib.blake2b(whole.encode("utf-8", "backslashreplace"), digest_size=4)
-        return f"{whole[: _MAX_NAME - 9]}_{digest.hexdigest()}"
+        """``ix_<table>_<columns>`` in plain characters, cut where it is too long."""
+        words = ["ix", self.table]
+        words += [key.column or (key.expression or "").lower() for key in self.keys]
+        if self.include:
+            words.append("covering")
+        if self.predicate is not None:
+            words.append("partial")
+        return fitting_name("_".join(re.sub(r"\W+", "_", word).strip("_") for word in words))
 
     def written_for(self, dialect: Dialect) -> IndexDefinition:
         """The same index without what the database has no words for."""
@@ -97,6 +94,24 @@ class IndexDefinition:
         if index.include:
             text += f" INCLUDE ({', '.join(map(dialect.quote, index.include))})"
         return text if self.predicate is None else f"{text} WHERE {self.predicate}"
+
+
+def fitting_name(name: str, ending: str = "") -> str:
+    """A name with an ending as every database takes it, made unique by a digest where it is cut.
+
+    Args:
+        name: of an index.
+        ending: is kept whole; some bytes.
+    """
+    if len(_bytes(name + ending)) <= _MAX_NAME_BYTES:
+        return name + ending
+    digest = f"_{hashlib.blake2b(_bytes(name), digest_size=4).hexdigest()}{ending}"
+    room = _MAX_NAME_BYTES - len(_bytes(digest))
+    return _bytes(name)[:room].decode("utf-8", "ignore").rstrip("_") + digest
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _key_sql(dialect: Dialect, key: IndexKey) -> str:
