@@ -43,7 +43,8 @@ SELECT a.attrelid AS relation, a.attname AS name, NOT a.attnotnull AS nullable,
    AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attrelid, a.attnum
 """
-#: A row for each column of each index. An index that is being built is no broken one.
+#: A row for each column of each index. An index that is being built is no broken one; who builds
+#: which is hidden from other roles, so then each may be it.
 INDEXES = """
 SELECT i.indexrelid, i.indrelid, c.relname AS name, i.indisunique, i.indisprimary, i.indisvalid,
        i.indisready, i.indisreplident, i.indisclustered, i.indimmediate,
@@ -61,7 +62,7 @@ SELECT i.indexrelid, i.indrelid, c.relname AS name, i.indisunique, i.indisprimar
                         OR (key.attname IS NULL AND coll.collname <> 'default')
                       THEN 'COLLATE ' || coll.collname END) AS own_kind,
        coalesce(i.indoption[position.n - 1], 0) AS direction,
-       pg_get_expr(i.indpred, i.indrelid) AS predicate, building.index_relid AS building
+       pg_get_expr(i.indpred, i.indrelid) AS predicate, building.it AS building
   FROM pg_index i
   JOIN pg_class c ON c.oid = i.indexrelid
   JOIN pg_class t ON t.oid = i.indrelid
@@ -77,7 +78,11 @@ SELECT i.indexrelid, i.indrelid, c.relname AS name, i.indisunique, i.indisprimar
   LEFT JOIN (SELECT conindid, min(conname || ' of ' || CAST(conrelid AS regclass)) AS name
                FROM pg_constraint WHERE contype = 'f' GROUP BY conindid) refers
     ON refers.conindid = i.indexrelid
-  LEFT JOIN pg_stat_progress_create_index building ON building.index_relid = i.indexrelid
+  LEFT JOIN LATERAL (
+       SELECT true AS it FROM pg_stat_progress_create_index p
+        WHERE NOT i.indisvalid AND p.datname = current_database()
+          AND (p.relid IS NULL OR (p.relid = i.indrelid AND p.index_relid IN (0, i.indexrelid)))
+        LIMIT 1) building ON true
  WHERE n.nspname IN :schemas AND t.relkind IN ('r', 'p', 'm')
  ORDER BY i.indrelid, c.relname, i.indexrelid, position.n
 """
@@ -133,20 +138,21 @@ SELECT n.nspname AS schema, c.relname AS name, s.seqmin, s.seqmax, s.seqincremen
   JOIN pg_class c ON c.oid = s.seqrelid
   JOIN pg_namespace n ON n.oid = c.relnamespace
  CROSS JOIN LATERAL (SELECT has_sequence_privilege(c.oid, 'USAGE, SELECT') AS it) readable
-  LEFT JOIN LATERAL (
-       SELECT d.refobjid AS relid, d.refobjsubid AS attnum FROM pg_depend d
-        WHERE d.classid = CAST('pg_class' AS regclass) AND d.objid = c.oid
-          AND d.refclassid = CAST('pg_class' AS regclass) AND d.deptype IN ('a', 'i')
-          AND d.refobjsubid > 0
+  LEFT JOIN (
+       SELECT d.objid AS sequence, d.refobjid AS relation, d.refobjsubid AS number
+         FROM pg_depend d
+        WHERE d.classid = CAST('pg_class' AS regclass)
+          AND d.refclassid = CAST('pg_class' AS regclass)
+          AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
        UNION
-       SELECT ad.adrelid, ad.adnum
+       SELECT d.refobjid, ad.adrelid, ad.adnum
          FROM pg_depend d JOIN pg_attrdef ad ON ad.oid = d.objid
         WHERE d.classid = CAST('pg_attrdef' AS regclass)
-          AND d.refclassid = CAST('pg_class' AS regclass) AND d.refobjid = c.oid) used
-    ON EXISTS (SELECT FROM pg_class o WHERE o.oid = used.relid AND NOT o.relispartition)
-  LEFT JOIN pg_class t ON t.oid = used.relid
+          AND d.refclassid = CAST('pg_class' AS regclass)) used
+    JOIN pg_class t ON t.oid = used.relation AND NOT t.relispartition
+    ON used.sequence = s.seqrelid
   LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
-  LEFT JOIN pg_attribute a ON a.attrelid = used.relid AND a.attnum = used.attnum
+  LEFT JOIN pg_attribute a ON a.attrelid = used.relation AND a.attnum = used.number
   LEFT JOIN pg_type ty ON ty.oid = a.atttypid
  WHERE n.nspname IN :schemas AND c.relpersistence <> 't'
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = CAST('pg_class' AS regclass)

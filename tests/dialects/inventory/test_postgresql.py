@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError
@@ -92,6 +94,26 @@ def test_an_index_whose_making_was_cut_short_is_invalid(postgresql_database) -> 
             connection.exec_driver_sql("CREATE UNIQUE INDEX CONCURRENTLY broken ON t (a)")
         found = by_name(read_inventory(connection))
     assert (found["broken"].usable, "cut short" in (found["broken"].invalid or "")) == (False, True)
+
+
+def test_an_index_that_is_being_built_is_not_broken(postgresql_database) -> None:
+    engine = postgresql_database.engine(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (a int)")
+        with engine.connect() as holder, postgresql_database.engine().connect() as writer:
+            writer.exec_driver_sql("INSERT INTO t VALUES (1)")
+            thread = threading.Thread(
+                target=holder.exec_driver_sql, args=("CREATE INDEX CONCURRENTLY slow ON t (a)",)
+            )
+            thread.start()
+            for _ in range(1_000):  # until it waits for the writer
+                if "slow" in (found := by_name(read_inventory(connection))):
+                    break
+            writer.rollback()
+            thread.join()
+        after = by_name(read_inventory(connection))
+    assert (found["slow"].usable, found["slow"].invalid) == (False, None)
+    assert (after["slow"].usable, after["slow"].invalid) == (True, None)
 
 
 def test_a_partitioned_table_is_one_with_the_sums_of_its_parts(postgresql_database) -> None:
