@@ -64,6 +64,7 @@ class HypoPGTrial(IndexTrial):
         self._state: Extension | None = None
         self._left_over = False
         self._variants: dict[tuple[NumberedStatement, float | None], Variants] = {}
+        self._rows: dict[str, float] = {}
         self._expressions: dict[tuple[str, str], ExpressionStatistics | None] = {}
 
     @property
@@ -88,12 +89,9 @@ class HypoPGTrial(IndexTrial):
         if indexes and extension.unverified is not None:
             raise ExplainRefused(extension.unverified)
         self.dialect.require_explainable(statement)
-        asked = numbered(
-            self.dialect.lexer, statement, self.dialect.paramstyle, rows_returned=rows_returned
-        )
-        with self._errors(statement):
-            variants = self._variants_of(asked, rows_returned)
-            if indexes:
+        asked, variants = self._planned(statement, rows_returned)
+        if indexes:
+            with self._errors(statement):
                 return self._with(indexes, statement, asked, variants, rows_returned)
         plan = self._trial_plan(statement, asked, variants.all[0].raw, {})
         return replace(plan, notes=(*asked.notes, *variants.notes))
@@ -153,10 +151,27 @@ class HypoPGTrial(IndexTrial):
             timeout_seconds=self.timeout_seconds,
         )
 
-    def _variants_of(self, asked: NumberedStatement, rows_returned: float | None) -> Variants:
+    def _planned(
+        self, statement: str, rows_returned: float | None
+    ) -> tuple[NumberedStatement, Variants]:
+        """The statement made plannable, and the values that it is planned for."""
+        lexer, style = self.dialect.lexer, self.dialect.paramstyle
+        asked = numbered(lexer, statement, style, rows_returned=rows_returned)
+        typed = numbered(lexer, statement, style, rows_returned=rows_returned, numeric_cases=True)
+        try:
+            return asked, self._variants_of(statement, asked, rows_returned)
+        except ExplainError:
+            if typed == asked:
+                raise
+        return typed, self._variants_of(statement, typed, rows_returned)
+
+    def _variants_of(
+        self, statement: str, asked: NumberedStatement, rows_returned: float | None
+    ) -> Variants:
         key = (asked, rows_returned)
         if key not in self._variants:
-            self._variants[key] = self._asker().variants(asked, rows_returned)
+            with self._errors(statement):
+                self._variants[key] = self._asker().variants(asked, rows_returned)
         return self._variants[key]
 
     def _with(
@@ -176,6 +191,8 @@ class HypoPGTrial(IndexTrial):
         shares = [(p.cost or v.cost) / v.cost for p, v in zip(plans, variants.all, strict=True)]
         worst = max(range(len(plans)), key=lambda i: shares[i])
         plan = plans[worst]
+        for index in plan.used:
+            self._require_statistics(index)
         cost = variants.all[0].cost * shares[worst]
         if plan.used and variants.expected_rows is not None:
             cost *= _rows_correction(variants.expected_rows, rows_returned or 0.0)
@@ -204,6 +221,18 @@ class HypoPGTrial(IndexTrial):
 
         correction: Correction = corrected(root, tried, full=full, share_of=share_of)
         return replace(plan, cost=correction.cost, notes=(*plan.notes, *correction.notes))
+
+    def _require_statistics(self, index: IndexDefinition) -> None:
+        """Refuse where the planner knows nothing of a table: it takes it for ten pages or more."""
+        table = f"{index.schema}.{index.table}" if index.schema else index.table
+        if table not in self._rows:
+            with read_only(self.dbapi_connection, self.timeout_seconds):
+                self._rows[table] = table_statistics(self.dbapi_connection, table, []).rows
+        if not self._rows[table]:
+            raise ExplainRefused(
+                f"cannot say, because {index.table} has no rows or was never analyzed; run "
+                f"{self.dialect.analyze_command(index.table)}"
+            )
 
     def _expression(self, table: str, expression: str) -> ExpressionStatistics | None:
         key = (table, expression)

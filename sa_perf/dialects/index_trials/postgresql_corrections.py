@@ -1,4 +1,4 @@
-"""What a plan costs where the planner is known to flatter an index. Pure.
+"""What a plan costs where the planner would flatter an index. Pure.
 
 Two guesses make indexes look better than they are. A walk along an index that stops at a LIMIT is
 priced as if the rows that pass its filter were spread evenly; where there are fewer, it goes on to

@@ -28,6 +28,7 @@ _LIMIT = re.compile(
     r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\s*(?:\(\s*|CAST\s*\(\s*)*\Z", re.IGNORECASE
 )
 _OFFSET = re.compile(r"\bOFFSET\s*(?:\(\s*|CAST\s*\(\s*)*\Z", re.IGNORECASE)
+_CASE = re.compile(r"\b(?:THEN|ELSE)\s+\Z", re.IGNORECASE)
 _LIST_BEFORE = re.compile(r"\bIN\s*\(\s*\Z", re.IGNORECASE)
 _LIST_AFTER = re.compile(r"(?P<cast>\s*::[\w\s]+(?:\([\d\s,]*\))?)?\s*\)")
 _ORDINAL_BEFORE = re.compile(
@@ -91,7 +92,12 @@ class NumberedStatement:
 
 
 def numbered(
-    lexer: Lexer, statement: str, paramstyle: str, *, rows_returned: float | None = None
+    lexer: Lexer,
+    statement: str,
+    paramstyle: str,
+    *,
+    rows_returned: float | None = None,
+    numeric_cases: bool = False,
 ) -> NumberedStatement:
     """Number the parameters of a statement or of a shape.
 
@@ -100,11 +106,14 @@ def numbered(
         statement: with placeholders of the driver, ``?`` for a literal, or both.
         paramstyle: the driver's.
         rows_returned: what it gives on average; stands for the outermost LIMIT.
+        numeric_cases: what CASE gives is a number, as in ``sum(CASE WHEN paid THEN ? ELSE ? END)``,
+            where a parameter of no type would be taken for a text.
 
     Raises:
         ExplainRefused: it sorts or groups by the number of a column that its shape does not hold.
     """
-    return _Numbering(lexer, statement, paramstyle, rows_returned).result()
+    numbering = _Numbering(lexer, statement, paramstyle, rows_returned)
+    return numbering.result("::numeric" if numeric_cases else "")
 
 
 class _Numbering:
@@ -124,7 +133,7 @@ class _Numbering:
         self._limit: int | None = None
         self._notes: dict[str, None] = {}
 
-    def result(self) -> NumberedStatement:
+    def result(self, case_cast: str) -> NumberedStatement:
         last = 0
         operand_end = -1
         for place in self._places:
@@ -133,7 +142,8 @@ class _Numbering:
             if mark and _is_operator(before, after_operand=operand_end == last):
                 continue
             self._add(self._statement[last : place.start])
-            self._parts.append(self._for(place, mark=mark))
+            cast = case_cast if _CASE.search(before) else ""
+            self._parts.append(self._for(place, mark=mark) + cast)
             last = operand_end = place.end
         self._add(self._statement[last:])
         return NumberedStatement(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,9 +33,10 @@ LEAST_COST = 0.01
 
 #: Expected and observed rows that differ less are taken for the same.
 _SAME = 2.0
-#: Values fit where they give the observed rows within this factor.
+#: Values fit where they give the observed rows within this factor; where fewer came than expected,
+#: those do as well that come half of the way.
 _FIT = 3.0
-_NOTE_FITTED = "It is planned for values that give about as many rows as were observed."
+_NOTE_FITTED = "It is planned for values that give about as many rows as were observed, or more."
 _NOTE_UNFAVOURABLE = (
     "It is planned for average values, and for frequent ones and wide ranges; what speaks less "
     "for an index counts."
@@ -52,6 +54,12 @@ class Variant:
 
     statement: NumberedStatement
     raw: object
+
+    @property
+    def rows(self) -> float:
+        """That are expected, at least a half; infinite where that is not comparable."""
+        rows = plain_rows(self.raw)
+        return math.inf if rows is None else max(rows, 0.5)
 
     @property
     def cost(self) -> float:
@@ -152,8 +160,11 @@ class Asker:
                 return Variants(all=(average,))
             return Variants(all=(average, other), notes=(_NOTE_UNFAVOURABLE,))
         wanted = factor * max(expected or 0.0, 1.0)
-        tried = [self._tried(statement, values) for values in fits(found, known, factor)]
-        fitting = tuple(v for v in tried if v is not None and _gives(v, wanted))
+        fitting: tuple[Variant, ...] = ()
+        if factor > 1.0 or not _unexplained(statement, found, known):
+            tried = [self._tried(statement, values) for values in fits(found, known, factor)]
+            most = max(_FIT * wanted, math.sqrt(wanted * (expected or 0.0)))
+            fitting = tuple(v for v in tried if v and wanted / _FIT <= v.rows <= most)
         if fitting:
             return Variants(all=fitting, notes=(_NOTE_FITTED,))
         return Variants(all=(average,), expected_rows=expected)
@@ -191,6 +202,16 @@ class Asker:
         return known
 
 
-def _gives(variant: Variant, wanted: float) -> bool:
-    rows = plain_rows(variant.raw)
-    return rows is not None and wanted / _FIT <= max(rows, 0.5) <= wanted * _FIT
+def _unexplained(
+    statement: NumberedStatement,
+    found: Sequence[Condition],
+    known: Mapping[tuple[str, str], ColumnStatistics],
+) -> bool:
+    """Whether few rows may be due to a parameter of which the statistics tell nothing."""
+    explained = {
+        number
+        for condition in found
+        if (condition.alias, condition.column) in known
+        for number in (*condition.equal, *condition.above, *condition.below)
+    }
+    return len(explained) < statement.parameters

@@ -59,3 +59,11 @@ def test_a_limit_is_a_number(statement: str, rows: float | None, text: str, limi
 def test_a_column_s_number_that_is_gone_is_refused(clause: str) -> None:
     with pytest.raises(ExplainRefused, match="does not say by which column"):
         numbered(PostgreSQL().lexer, f"SELECT a, b FROM t {clause}", "pyformat")
+
+
+def test_what_case_gives_can_be_taken_for_a_number() -> None:
+    statement = "SELECT sum(CASE WHEN a = ? THEN ? ELSE %(b)s END) FROM t"
+    given = numbered(PostgreSQL().lexer, statement, "pyformat", numeric_cases=True)
+    assert given.text == (
+        "SELECT sum(CASE WHEN a = $1 THEN $2::numeric ELSE $3::numeric END) FROM t"
+    )
