@@ -10,6 +10,7 @@ found again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Comments", "statement_tags"]
 
 _LONGEST_VALUE = 200
+_LINE_COMMENT = re.compile(r"(?:--|#)[^\n]*\Z")
 _MAX_ENCODED = 4_096
 _given: ContextVar[dict[str, str] | None] = ContextVar("sa_perf_statement_tags", default=None)
 
@@ -43,7 +45,8 @@ def statement_tags(**tags: str) -> Iterator[None]:
     Which of them are written is for the setting ``comment_tags`` to say.
 
     Example:
-        >>> with statement_tags(traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa-01"):
+        >>> trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        >>> with statement_tags(traceparent=trace):
         ...     pass
     """
     token = _given.set({**(_given.get() or {}), **tags})
@@ -101,10 +104,9 @@ class Comments:
             options = context.execution_options
             comment = "" if IGNORE in options else self._comment()
             if comment and not statement.rstrip().endswith("*/"):
-                if self._doubled and not options.get("no_parameters", False):
+                if self._doubled and (parameters or not options.get("no_parameters", False)):
                     comment = comment.replace("%", "%%")
-                bare = statement.rstrip().removesuffix(";")
-                return f"{bare} {comment}", parameters
+                return _behind(statement.rstrip(), comment), parameters
         except Exception as error:
             self._faults.note("comments", error)
         return statement, parameters
@@ -129,5 +131,13 @@ class Comments:
         if quoted is None:
             if len(self._encoded) >= _MAX_ENCODED:
                 self._encoded.clear()
-            quoted = self._encoded[text] = quote(text, safe="")
+            quoted = self._encoded[text] = quote(text, safe="", errors="replace")
         return quoted
+
+
+def _behind(statement: str, comment: str) -> str:
+    """In front of a semicolon, which some statements must end with: MERGE, blocks of PL/SQL."""
+    end = ";" if statement.endswith(";") else ""
+    # A comment to the end of the line would take it in.
+    between = "\n" if _LINE_COMMENT.search(statement) else " "
+    return f"{statement.removesuffix(';')}{between}{comment}{end}"

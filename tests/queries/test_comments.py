@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ def sent(record: Callable[..., Any]) -> Callable[..., tuple[Any, list[str]]]:
 def driver_statements(engine: Engine) -> list[str]:
     found: list[str] = []
     dialect = engine.dialect
-    for name in ("do_execute", "do_executemany"):
+    for name in ("do_execute", "do_executemany", "do_execute_no_params"):
         plain = getattr(dialect, name)
 
         def noting(cursor: Any, statement: str, *rest: Any, plain: Any = plain) -> None:
@@ -56,6 +57,49 @@ def test_values_with_percent_signs_and_parameters_reach_the_database(sent) -> No
         assert conn.execute(select(literal("50 %"))).scalar_one() == "50 %"
         assert conn.execute(text("SELECT count(*) FROM items WHERE id > :low"), {"low": 0}).one()
         assert conn.exec_driver_sql("SELECT count(*) FROM items").one()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*/ DROP TABLE items; /*",
+        "' OR '1'='1",
+        "a\r\nb",
+        "\x00",
+        "%s %(x)s ? :x $1",
+        "\ud800",
+        "é\n--",
+    ],
+)
+def test_no_value_leaves_its_comment(sent, value: str) -> None:
+    recorded, statements = sent("route")
+    with statement_tags(route=value), recorded.engine.connect() as conn:
+        conn.exec_driver_sql("SELECT 6 FROM items").all()
+        conn.execute(select(recorded.items.c.id).where(recorded.items.c.id == 1)).one()
+
+    commented = [one for one in statements if "/*" in one]
+    assert len(commented) == 2
+    for one in commented:
+        written = one.partition("/*")[2]
+        assert re.fullmatch(r"route='[\w.%~-]+'\*/", written), written
+
+
+def test_a_semicolon_stays_at_the_end_and_a_line_comment_takes_nothing_in(sent) -> None:
+    recorded, statements = sent("route")
+    with sa_perf.scope("job"), recorded.engine.connect() as conn:
+        conn.exec_driver_sql("SELECT 7 FROM items;").all()
+        conn.exec_driver_sql("SELECT 8 FROM items -- all of them").all()
+
+    assert "SELECT 7 FROM items /*route='job'*/;" in statements
+    assert "SELECT 8 FROM items -- all of them\n/*route='job'*/" in statements
+
+
+def test_a_statement_without_parameters_has_its_percent_signs_once(sent) -> None:
+    recorded, statements = sent("route")
+    with sa_perf.scope("a b"), recorded.engine.connect() as conn:
+        conn.execution_options(no_parameters=True).exec_driver_sql("SELECT 9 FROM items").all()
+
+    assert "SELECT 9 FROM items /*route='a%20b'*/" in statements
 
 
 def test_a_comment_and_executemany_are_left_alone(sent) -> None:
