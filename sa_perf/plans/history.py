@@ -25,6 +25,8 @@ __all__ = ["PlanChange", "PlanHistory", "differences", "finding_of_change"]
 
 _MAX_CHANGES = 200
 _MAX_FINGERPRINTS = 1_000
+#: Of all plans' texts together, as in `sa_perf.plans.memory`.
+_MAX_CHARACTERS = 8_000_000
 #: From this ratio of the durations on a change is called slower, or below its inverse faster.
 _CLEARLY = 1.5
 _SEVERE = 4.0
@@ -101,6 +103,7 @@ class PlanHistory:
         self._lock = threading.Lock()
         self._current: OrderedDict[str, _Current] = OrderedDict()
         self._changes: OrderedDict[str, PlanChange] = OrderedDict()
+        self._characters = 0
 
     def ran(self, fingerprint: str, seconds: float) -> None:
         """Take note of a slow execution. Under a microsecond."""
@@ -116,15 +119,17 @@ class PlanHistory:
         with self._lock:
             known = self._current.get(result.fingerprint)
             if known is not None and known.plan.shape_hash == result.plan.shape_hash:
+                self._current.move_to_end(result.fingerprint)
                 return
             if known is not None:
                 self._changed(result, known, result.plan)
+                self._characters -= _characters(known.plan)
             current = self._current[result.fingerprint] = _Current(result.plan)
             # The execution that had it explained is its first.
             current.calls, current.seconds = 1, result.duration_seconds
             self._current.move_to_end(result.fingerprint)
-            while len(self._current) > _MAX_FINGERPRINTS:
-                self._current.popitem(last=False)
+            self._characters += _characters(result.plan)
+            self._forget_oldest()
 
     def changes(self) -> tuple[PlanChange, ...]:
         """The last change of each fingerprint, newest first."""
@@ -141,7 +146,8 @@ class PlanHistory:
         if calls > 1:
             # The last one was run by the new plan already: it is why it was explained.
             calls, seconds = calls - 1, seconds - result.duration_seconds
-        self._changes.pop(result.fingerprint, None)
+        self._forget_change(result.fingerprint)
+        self._characters += _characters(known.plan)
         self._changes[result.fingerprint] = PlanChange(
             fingerprint=result.fingerprint,
             database=result.database,
@@ -152,14 +158,34 @@ class PlanHistory:
             slow_calls_before=calls,
             mean_seconds_before=max(0.0, seconds) / calls if calls else 0.0,
         )
-        while len(self._changes) > _MAX_CHANGES:
-            self._changes.popitem(last=False)
+
+    def _forget_oldest(self) -> None:
+        """Keep to the bounds: the newest plan stays, changes go before the plans there are."""
+        while len(self._changes) > _MAX_CHANGES or (
+            self._characters > _MAX_CHARACTERS and self._changes
+        ):
+            self._forget_change(next(iter(self._changes)))
+        while len(self._current) > _MAX_FINGERPRINTS or (
+            self._characters > _MAX_CHARACTERS and len(self._current) > 1
+        ):
+            fingerprint, current = self._current.popitem(last=False)
+            self._characters -= _characters(current.plan)
+            self._forget_change(fingerprint)
+
+    def _forget_change(self, fingerprint: str) -> None:
+        change = self._changes.pop(fingerprint, None)
+        self._characters -= 0 if change is None else _characters(change.before)
 
     def _up_to_date(self, change: PlanChange) -> PlanChange:
         current = self._current.get(change.fingerprint)
         if current is None or current.plan is not change.after:
             return change
         return replace(change, slow_calls_after=current.calls, mean_seconds_after=current.mean())
+
+
+def _characters(plan: Plan) -> int:
+    """Of its texts. The plan after a change is its fingerprint's own and counts once."""
+    return len(plan.statement) + len(plan.raw)
 
 
 def differences(before: Plan, after: Plan) -> tuple[str, ...]:

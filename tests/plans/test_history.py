@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import text
 
 import sa_perf
 from sa_perf.dialects import Plan, PlanNode
+from sa_perf.plans import history as history_module
 from sa_perf.plans.history import PlanHistory, differences, finding_of_change
 from sa_perf.plans.results import ExplainedStatement
 from sa_perf.snapshot import Snapshot
@@ -99,6 +101,31 @@ def test_changes_are_bounded_and_the_newest_stand_first() -> None:
     names = [one.fingerprint for one in history.changes()]
     assert names[0] == "299"
     assert len(names) == 200
+
+
+def test_what_is_explained_again_is_not_the_oldest(monkeypatch) -> None:
+    monkeypatch.setattr(history_module, "_MAX_FINGERPRINTS", 2)
+    history = PlanHistory()
+    for name in ("a", "b", "a", "c"):
+        history.explained(result(plan(SEARCH), fingerprint=name))
+    history.explained(result(plan(SCAN), fingerprint="a"))
+    assert [one.fingerprint for one in history.changes()] == ["a"]
+
+
+def test_plans_are_bounded_by_their_texts(monkeypatch) -> None:
+    monkeypatch.setattr(history_module, "_MAX_CHARACTERS", 1_000)
+    history = PlanHistory()
+    for number in range(100):
+        for nodes in ((SCAN,), (SEARCH,), (SCAN,)):
+            long = replace(plan(*nodes), raw="x" * 94)
+            history.explained(result(long, fingerprint=f"{number % 7}"))
+    held = [one.plan for one in history._current.values()]
+    held += [one.before for one in history._changes.values()]
+    assert sum(len(one.raw) + len(one.statement) for one in held) == history._characters <= 1_000
+    assert len(history._current) > 1
+
+    history.explained(result(replace(plan(SCAN), raw="x" * 5_000), fingerprint="huge"))
+    assert list(history._current) == ["huge"]
 
 
 def test_an_index_that_is_dropped_under_a_statement_is_found(db) -> None:
