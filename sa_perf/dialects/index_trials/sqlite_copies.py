@@ -41,6 +41,9 @@ class Copy:
         self._dialect = dialect
         self._statistics = statistics
         self._analyzed = analyzed
+        indexes = shadow.source.indexes.values()
+        self._names = {name for _, name in shadow.source.objects}
+        self._names |= {index.name.casefold() for made in indexes for index in made}
 
     def install(
         self, objects: Sequence[SchemaObject], indexes: Sequence[IndexDefinition]
@@ -52,21 +55,19 @@ class Copy:
         """
         shadow = self.shadow
         shadow.ensure(objects)
-        taken = {i.name.casefold() for found in shadow.source.indexes.values() for i in found}
-        taken |= {name for _, name in shadow.source.objects}
+        taken: set[str] = set()
         names: dict[str, IndexDefinition] = {}
         wanted: dict[str, tuple[str, str, str]] = {}
         for index in dict.fromkeys(indexes):
             place = self._place(index)
-            name = _free_name(index.name, taken)
+            name = _free_name(index.name, taken, self._names)
             taken.add(name.casefold())
             names[name] = index
             plain = replace(index, schema=None, table=place.name)
             sql = plain.create_sql(self._dialect, name=name).removeprefix(_CREATE)
             wanted[name] = (place.schema, place.name, f"{_CREATE}{quoted(place.schema)}.{sql}")
         shadow.install(wanted)
-        for schema in tuple(shadow.stale):
-            self._load(schema)
+        self._load()
         return names
 
     def explain(self, statement: str, objects: Sequence[SchemaObject]) -> Plan:
@@ -134,20 +135,20 @@ class Copy:
             raise ExplainRefused(f"cannot say, because {reason}")
         return place
 
-    def _load(self, schema: str) -> None:
-        """Statistics of the tables that are here, as they are or as ANALYZE would make them."""
+    def _load(self) -> None:
+        """Statistics of tables that have changed, as they are or as ANALYZE would make them."""
         shadow, statistics = self.shadow, self._statistics
-        rows: list[tuple[object, ...]] = []
-        samples: list[tuple[object, ...]] = []
-        for table in shadow.tables(schema):
-            rows += (
+        changed = sorted(shadow.stale)
+        for schema, table in changed:
+            rows = (
                 statistics.analyzed(shadow, schema, table)
                 if self._analyzed
                 else statistics.written(schema, table)
             )
-            key = (schema.casefold(), table.casefold())
-            samples += shadow.source.samples.get(key, ())
-        shadow.load_statistics(schema, rows, samples)
+            samples = shadow.source.samples.get((schema.casefold(), table.casefold()), [])
+            shadow.write_statistics(schema, table, rows, samples)
+        for schema in {schema for schema, _ in changed}:
+            shadow.load_statistics(schema)
 
 
 def objects_of(
@@ -181,10 +182,10 @@ def used_in(plan: Plan, names: Mapping[str, IndexDefinition]) -> set[IndexDefini
     return {index for name, index in names.items() if name in nodes}
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def _free_name(name: str, *taken: set[str]) -> str:
     free = name
     number = 2
-    while free.casefold() in taken:
+    while any(free.casefold() in names for names in taken):
         free = f"{name}_{number}"
         number += 1
     return free

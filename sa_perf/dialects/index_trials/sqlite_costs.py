@@ -31,6 +31,8 @@ __all__ = ["CostModel"]
 _LIMIT = 20
 #: Pages that an OFFSET passes over, where it is a parameter.
 _PAGES = 3
+#: What an average of no rows at all is taken for.
+_NO_ROWS = 0.5
 #: Rows of a recursive query, at least.
 _RECURSIVE_ROWS = 100.0
 #: Cost and rows of one run of what nothing is known about, such as a virtual table.
@@ -81,14 +83,28 @@ class CostModel:
         self._named: dict[str, float] = {}
         self._listed: float | None = None
         self._last_rows = 1.0
+        self._scale = 1.0
 
     def cost(self, root: PlanNode) -> float:
         """Of one run of a plan, > 0."""
-        self._named, self._listed = {}, None
-        total = self._query(root.children, top=True)
-        rows = self._rows_returned if self._rows_returned is not None else total.rows
-        end = rows * (CHANGED if self._writes else HANDED_OVER)
+        self._scale = 1.0
+        total = self._run(root)
+        seen = self._rows_returned
+        if seen is not None and self._plain and total.rows > 0:
+            self._scale = max(seen, _NO_ROWS) / total.rows
+            total = self._run(root)
+        end = (total.rows if seen is None else seen) * (CHANGED if self._writes else HANDED_OVER)
         return BEGIN + total.before + total.running + end
+
+    def _run(self, root: PlanNode) -> _Total:
+        self._named, self._listed = {}, None
+        return self._query(root.children, top=True)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether the rows of the statement are those that its loops find."""
+        block = self._blocks[0] if self._blocks else None
+        return block is not None and not block.gathers and block.limit is None
 
     # Blocks
 
@@ -110,7 +126,7 @@ class CostModel:
         block = self._block_of(loops)
         placed: set[str] = set()
         for loop in loops:
-            self._add_loop(loop, block, placed, total, alone=top and len(loops) == 1)
+            self._add_loop(loop, block, placed, total, top=top and self._is_narrowed(loop, block))
         for node in others:
             if node.detail.get("correlated"):
                 total.running += max(1.0, total.rows) * self._inner(node)
@@ -195,9 +211,9 @@ class CostModel:
     # Loops
 
     def _add_loop(
-        self, node: PlanNode, block: Block, placed: set[str], total: _Total, *, alone: bool
+        self, node: PlanNode, block: Block, placed: set[str], total: _Total, *, top: bool
     ) -> None:
-        loop = self._loop(node, block, placed, max(total.rows, 1e-9), alone=alone)
+        loop = self._loop(node, block, placed, max(total.rows, 1e-9), top=top)
         total.before += loop.before
         total.running += loop.running
         total.rows *= loop.access.rows
@@ -206,7 +222,7 @@ class CostModel:
         placed.add(_alias_of(node))
 
     def _loop(
-        self, node: PlanNode, block: Block, placed: set[str], runs: float, *, alone: bool
+        self, node: PlanNode, block: Block, placed: set[str], runs: float, *, top: bool
     ) -> LoopCost:
         alias = _alias_of(node)
         if node.operation == "bitmap_scan":
@@ -225,7 +241,7 @@ class CostModel:
         )
 
         def observed(access: Access) -> Access:
-            return self._observed(access) if alone else access
+            return self._observed(access) if top else access
 
         index = table.indexes.get(node.index or "")
         tried = node.index in table.tried
@@ -241,20 +257,23 @@ class CostModel:
         return LoopCost(access=_plain(rows), running=runs * rows * BUFFERED)
 
     def _observed(self, access: Access) -> Access:
-        """What was seen of a plain statement on one table goes before any estimate."""
-        seen = self._rows_returned
-        block = self._blocks[0] if self._blocks else None
-        if seen is None or block is None or block.gathers or block.limit is not None:
+        """What was seen of the statement's rows goes before any estimate."""
+        if self._scale == 1.0:
             return access
-        visited = seen if access.exact else max(seen, access.visited)
+        rows = access.rows * self._scale
         return Access(
             seeks=access.seeks,
-            visited=visited,
-            rows=seen,
-            usual_rows=seen,
-            least_rows=seen,
+            visited=access.visited * self._scale if access.exact else access.visited,
+            rows=rows,
+            usual_rows=rows,
+            least_rows=rows,
             exact=access.exact,
         )
+
+    def _is_narrowed(self, node: PlanNode, block: Block) -> bool:
+        """Whether only this loop's table has conditions, so that the rows are few by them."""
+        narrowed = {c.alias for c in block.conditions if c.kind != "join"}
+        return narrowed <= {_alias_of(node)}
 
     def _union(self, node: PlanNode, block: Block, placed: set[str], runs: float) -> LoopCost:
         """The rows of several indexes, each once."""
@@ -262,7 +281,7 @@ class CostModel:
         for branch in node.children:
             for scan in branch.children:
                 branched = _with_branch(block, _alias_of(scan))
-                loop = self._loop(scan, branched, placed, runs, alone=False)
+                loop = self._loop(scan, branched, placed, runs, top=False)
                 cost += loop.running + runs * loop.access.visited * BUFFERED
                 rows += loop.access.visited
         return LoopCost(access=_plain(rows), running=cost)

@@ -94,6 +94,7 @@ class TableSample:
         self._columns = columns
         self._items: dict[str, _Item] = {}
         self._row_bytes: float | None = None
+        self._known: dict[tuple[str, tuple[str, ...], str | None], float] = {}
 
     def read(self, expressions: Sequence[str]) -> None:
         """Read what is not known yet, in one pass; what the driver raises passes.
@@ -115,14 +116,24 @@ class TableSample:
 
     def distinct(self, expressions: Sequence[str], predicate: str | None = None) -> float:
         """Distinct combinations of these, NULL being a value as ANALYZE has it; at least 1."""
-        codes = self._codes(expressions, predicate)
-        return max(1.0, distinct_values([*Counter(codes).values()], self._population(predicate)))
+        key = ("distinct", tuple(expressions), predicate)
+        if key not in self._known:
+            frequencies = [*Counter(self._codes(expressions, predicate)).values()]
+            estimate = distinct_values(frequencies, self._population(predicate))
+            self._known[key] = max(1.0, estimate)
+        return self._known[key]
 
     def share(self, expressions: Sequence[str], predicate: str | None = None) -> float:
         """Share of the rows that have the values of one of them drawn at random, none being NULL.
 
         The sum of the squares of each value's share, by the pairs in the sample that are equal.
         """
+        key = ("share", tuple(expressions), predicate)
+        if key not in self._known:
+            self._known[key] = self._share(expressions, predicate)
+        return self._known[key]
+
+    def _share(self, expressions: Sequence[str], predicate: str | None) -> float:
         codes = [code for code in self._codes(expressions, predicate) if _NULL not in code]
         drawn = len(codes)
         population = self._population(predicate)
@@ -141,7 +152,10 @@ class TableSample:
             return 1.0
         if not self.points.keys:
             return 0.0
-        return len(self._codes((), predicate)) / len(self.points.keys)
+        key = ("fraction", (), predicate)
+        if key not in self._known:
+            self._known[key] = len(self._codes((), predicate)) / len(self.points.keys)
+        return self._known[key]
 
     def null_fraction(self, expression: str) -> float:
         """Share of the rows where an expression is NULL."""

@@ -86,13 +86,14 @@ class Shadow:
         self.connection = cast("DBAPIConnection", self._sqlite)
         for name, value in source.settings.items():
             self._sqlite.execute(f"PRAGMA {name} = {int(value)}")
-        #: Schemas whose statistics are waiting to be loaded.
-        self.stale: set[str] = set()
+        #: Schemas and tables whose statistics are waiting to be loaded.
+        self.stale: set[tuple[str, str]] = set()
         self._attached = {"main", "temp"}
         self._done: set[tuple[str, str]] = set()
         self._failed: dict[tuple[str, str], str] = {}
         self._tried: dict[str, tuple[str, str, str]] = {}
         self._described: dict[tuple[str, str], tuple[ShadowIndex, ...]] = {}
+        self._statistics: dict[str, set[str]] = {}
         self._by_rowid: dict[tuple[str, str], bool] = {}
         self._columns: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
 
@@ -139,7 +140,8 @@ class Shadow:
         except (sqlite3.Error, ExplainRefused) as error:
             self._failed[key] = f"{item.kind} {item.name!r} could not be copied: {error}"
             return
-        self.stale.add(item.schema)
+        if item.kind != "view":
+            self.stale.add((item.schema, item.name))
 
     def _exists(self, item: SchemaObject) -> bool:
         master = catalog_name(item.schema)
@@ -204,7 +206,7 @@ class Shadow:
 
     def _changed(self, schema: str, table: str) -> None:
         self._described.pop((schema.casefold(), table.casefold()), None)
-        self.stale.add(schema)
+        self.stale.add((schema, table))
 
     @property
     def tried(self) -> frozenset[str]:
@@ -213,41 +215,42 @@ class Shadow:
 
     # Statistics
 
-    def load_statistics(
-        self, schema: str, rows: Iterable[Sequence[object]], samples: Iterable[Sequence[object]]
+    def write_statistics(
+        self,
+        schema: str,
+        table: str,
+        rows: Sequence[Sequence[object]],
+        samples: Sequence[Sequence[object]],
     ) -> None:
-        """Give the planner these rows of ``sqlite_stat1`` and ``sqlite_stat4``, and no others."""
-        self.stale.discard(schema)
+        """Have these rows of ``sqlite_stat1`` and ``sqlite_stat4`` of a table, and no others.
+
+        They count once `load_statistics` was called.
+        """
+        self.stale.discard((schema, table))
         if schema == "temp":
             return  # never has any: ANALYZE leaves temp out (src/analyze.c, sqlite3Analyze)
         place = quoted(schema)
-        tables = f"SELECT name FROM {place}.sqlite_master WHERE name LIKE 'sqlite_stat_'"  # noqa: S608 -- quoted names
-        present = {row[0] for row in fetch(self.connection, tables)}
-        rows = list(rows)
-        if not present and not rows:
-            return
-        if not present:
+        if schema not in self._statistics:
+            if not rows:
+                return
             fetch(self.connection, f"ANALYZE {place}")
-            present = {row[0] for row in fetch(self.connection, tables)}
+            listed = f"SELECT name FROM {place}.sqlite_master WHERE name LIKE 'sqlite_stat_'"  # noqa: S608 -- quoted names
+            self._statistics[schema] = {str(row[0]) for row in fetch(self.connection, listed)}
         for name, values in (("sqlite_stat1", rows), ("sqlite_stat4", samples)):
-            if name in present:
-                fetch(self.connection, f"DELETE FROM {place}.{name}")  # noqa: S608 -- quoted names
+            if name in self._statistics[schema]:
+                fetch(self.connection, f"DELETE FROM {place}.{name} WHERE tbl = ?", (table,))  # noqa: S608 -- quoted names
                 self._sqlite.executemany(
                     f"INSERT INTO {place}.{name} VALUES "  # noqa: S608 -- quoted names
                     + ("(?, ?, ?)" if name == "sqlite_stat1" else "(?, ?, ?, ?, ?, ?)"),
                     values,
                 )
-        fetch(self.connection, f"ANALYZE {place}.sqlite_master")
+
+    def load_statistics(self, schema: str) -> None:
+        """Give the planner what was written."""
+        if schema in self._statistics:
+            fetch(self.connection, f"ANALYZE {quoted(schema)}.sqlite_master")
 
     # What is there
-
-    def tables(self, schema: str) -> list[str]:
-        """Names of the tables of a schema that are copied."""
-        return [
-            self.source.objects[key].name
-            for key in self._done - self._failed.keys()
-            if key[0] == schema.casefold() and self.source.objects[key].kind == "table"
-        ]
 
     def columns(self, schema: str, table: str) -> tuple[tuple[str, str], ...]:
         """Names and types of a table's columns, in its order; empty where there is none."""
