@@ -195,7 +195,8 @@ def _of_columns(route: _Route, loaded: Loaded) -> Remedy:
 
 def _of_collection(relationship: Any) -> Remedy:  # noqa: ANN401
     parent, child = _name(relationship.parent), _name(relationship.mapper)
-    foreign = [one.key for one in relationship.remote_side if relationship.secondary is None]
+    remote = () if relationship.secondary is not None else relationship.remote_side
+    foreign = [_attribute(relationship.mapper, one) for one in remote]
     own = [one.key for one in relationship.local_columns]
     if len(foreign) == len(own) == 1:
         code = (
@@ -211,6 +212,12 @@ def _of_collection(relationship: Any) -> Remedy:  # noqa: ANN401
     return Remedy(
         code=code, entity=parent, attribute=relationship.key, path=f"{parent}.{relationship.key}"
     )
+
+
+def _attribute(mapper: Any, column: Any) -> str:  # noqa: ANN401
+    """The attribute that has a column: it may have a name of its own."""
+    names = [one.key for one in mapper.column_attrs if column in one.columns]
+    return str(names[0] if names else column.key)
 
 
 def _name(mapper: Any) -> str:  # noqa: ANN401

@@ -93,10 +93,12 @@ class Letter(Base):
 
 
 class Award(Base):
+    """An attribute has another name than its column."""
+
     __tablename__ = "award"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    author_id: Mapped[int] = mapped_column(ForeignKey("author.id"))
+    winner_id: Mapped[int] = mapped_column("author_id", ForeignKey("author.id"))
 
 
 class Book(Base):
@@ -366,7 +368,7 @@ def fill(session: Session) -> None:
         )
         session.add_all([Publisher(id=n, name=f"publisher {n}"), author])
         session.add_all([Profile(id=n, motto="write", author_id=n), Genre(id=n, name=f"genre {n}")])
-        session.add_all([Letter(id=n, text="Dear", author_id=n), Award(id=n, author_id=n)])
+        session.add_all([Letter(id=n, text="Dear", author_id=n), Award(id=n, winner_id=n)])
         session.add(Book(id=n, title=f"book {n}", pages=100 + 10 * n, author_id=n))
         session.add(Reader(id=n, name=f"reader {n}", review_count=4))
         session.add_all(

@@ -14,8 +14,8 @@ LETTERS = Fault(
 )
 AWARDS = Fault(
     place="Author.awards",
-    remedy="select(Award.author_id, func.count()).where(Award.author_id.in_(ids))"
-    ".group_by(Award.author_id)",
+    remedy="select(Award.winner_id, func.count()).where(Award.winner_id.in_(ids))"
+    ".group_by(Award.winner_id)",
 )
 
 
@@ -78,9 +78,9 @@ def write_only_count(session: Session) -> None:
 def _awards_of_all(session: Session) -> None:
     ids = [author.id for author in session.scalars(select(Author))]
     counts = (
-        select(Award.author_id, func.count())
-        .where(Award.author_id.in_(ids))
-        .group_by(Award.author_id)
+        select(Award.winner_id, func.count())
+        .where(Award.winner_id.in_(ids))
+        .group_by(Award.winner_id)
     )
     assert dict(session.execute(counts).all()) == dict.fromkeys(ids, 1)
 
@@ -94,7 +94,7 @@ def write_only_rows(session: Session) -> None:
 @write_only_rows.mended
 def _award_rows_of_all(session: Session) -> None:
     ids = [author.id for author in session.scalars(select(Author))]
-    assert session.scalars(select(Award).where(Award.author_id.in_(ids))).all()
+    assert session.scalars(select(Award).where(Award.winner_id.in_(ids))).all()
 
 
 @program()
