@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, cast, overload
 if TYPE_CHECKING:
     from sa_perf.queries.tally import Unit
 
-__all__ = ["Scope", "ScopeRun", "current_scope", "on_scope_end", "scope", "tracked"]
+__all__ = [
+    "Scope", "ScopeRun", "current_scope", "measuring_scope", "on_scope_end", "scope", "tracked",
+]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,20 +79,21 @@ class Scope:
         ... async def report() -> None: ...
     """
 
-    __slots__ = ("_last_run", "name")
+    __slots__ = ("_last_run", "_only_measures", "name")
 
     def __init__(self, name: str) -> None:
         if not isinstance(name, str) or not name or len(name) > 200:
             message = f"a scope's name is a text of 1 to 200 characters, not {name!r:.80}"
             raise ValueError(message)
         self.name = name
+        self._only_measures = False
         self._last_run: ScopeRun | None = None
 
     def __enter__(self) -> Scope:
         others = _entered.get()
         while others is not None and others[1].ended_ns:
             others = others[3]
-        run, is_own = _run_of(self.name)
+        run, is_own = _run_of(self.name) if not self._only_measures else _measuring(self.name)
         _entered.set((self, run, is_own, others))
         if is_own:
             _current.set(run)
@@ -129,6 +132,16 @@ class Scope:
 
 
 scope = Scope
+
+
+def measuring_scope(name: str) -> Scope:
+    """A scope that is no request or job: those inside it are each looked at for repetition.
+
+    It is one of its own even where one of its name is entered already.
+    """
+    made = Scope(name)
+    made._only_measures = True
+    return made
 
 
 @overload
@@ -219,6 +232,12 @@ async def _in_async_steps(generator: _AsyncGenerator, name: str) -> _AsyncGenera
                 step = functools.partial(generator.athrow, error)
     finally:
         steps.end()
+
+
+def _measuring(name: str) -> tuple[ScopeRun, bool]:
+    run = ScopeRun(name, _current.get())
+    run.only_measures = True
+    return run, True
 
 
 def _run_of(name: str) -> tuple[ScopeRun, bool]:

@@ -6,20 +6,22 @@ without one get one that gives way to any that the application installs.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import ExecuteStyle
 
 from sa_perf.dialects import dialect_for
 from sa_perf.instrumentation import Instrumentation, living
 from sa_perf.queries.call_site import call_site
 from sa_perf.queries.fingerprint import Fingerprinter, fingerprint_of
 from sa_perf.queries.recorder import IGNORE
-from sa_perf.queries.scopes import scope
+from sa_perf.queries.scopes import measuring_scope
 from sa_perf.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,40 +87,75 @@ def measured(name: str) -> Iterator[Measurement]:
         name: of the scope in which it runs.
     """
     found = Measurement()
-    with recorded_everywhere():
-        before = _Reading()
+    with recorded_everywhere(), _stand_in.measuring():
+        before = _Reading(living())
+        lines = _Lines()
         try:
-            with _Lines() as lines, scope(name[-_NAME_LENGTH:]):
+            with lines, measuring_scope(name[-_NAME_LENGTH:]):
                 yield found
         finally:
-            after = _Reading()
+            # With those that came and went in the block.
+            after = _Reading([*living(), *lines.recorders])
             found.statements = _statements(before, after, lines)
-            found.repeats = after.repeats_since(before)
+            found.repeats = after.repeats_since(before, name)
 
 
 @contextmanager
 def recorded_everywhere() -> Iterator[None]:
     """Have every engine recorded in this block, by a stand-in where nobody else does it."""
-    if any(one.everywhere for one in living()):
-        yield
-        return
-    stand_in = Instrumentation(Engine, _SETTINGS, gives_way=True)
+    _stand_in.enter()
     try:
         yield
     finally:
-        stand_in.uninstall()
+        _stand_in.leave()
 
 
+class _StandIn:
+    """Records what nobody else does, as long as a block needs it; threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._needed_by = self._measuring = 0
+        self._one: Instrumentation | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._needed_by += 1
+            if self._one is None and not any(one.everywhere for one in living()):
+                self._one = Instrumentation(Engine, _SETTINGS, gives_way=True)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._needed_by -= 1
+            if not self._needed_by and self._one is not None:
+                self._one.uninstall()
+                self._one = None
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Begin anew, unless another block is being measured: a run has many tests."""
+        with self._lock:
+            if self._one is not None and not self._measuring:
+                self._one.reset()
+            self._measuring += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._measuring -= 1
+
+
+_stand_in = _StandIn()
 _SETTINGS = Settings(slow_seconds=3_600, explain=False, log_slow=False)
 
 
 class _Reading:
-    """The sums of all instrumentations at one moment."""
+    """The sums of instrumentations at one moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorders: Iterable[Instrumentation]) -> None:
         self.totals: dict[tuple[str, str], StatementCalls] = {}
         self._repeats: dict[Any, RepeatStats] = {}
-        for one in living():
+        for one in {id(one): one for one in recorders}.values():
             one.fold()
             for aggregate, calls, nanoseconds in one.statistics.totals():
                 self._add(aggregate, calls, nanoseconds)
@@ -136,8 +173,8 @@ class _Reading:
             seconds=nanoseconds / 1e9 + (known.seconds if known else 0.0),
         )
 
-    def repeats_since(self, before: _Reading) -> list[RepeatStats]:
-        """What was issued one by one since, with the counts since."""
+    def repeats_since(self, before: _Reading, name: str) -> list[RepeatStats]:
+        """What was issued one by one since, with the counts since, in the block of that name."""
         found = []
         for key, now in self._repeats.items():
             was = before._repeats.get(key)
@@ -148,16 +185,23 @@ class _Reading:
                     name: max(0, getattr(now, name) - getattr(was, name))
                     for name in ("calls", "occurrences", "total_seconds", "wasted_seconds")
                 }
-                found.append(replace(now, **since))
+                most = min(now.max_calls, now.calls - was.calls)
+                found.append(replace(now, **since, max_calls=most, scope=(name,)))
         return sorted(found, key=lambda one: one.wasted_seconds, reverse=True)
 
 
 class _Lines:
-    """The application lines of every statement, by its fingerprint."""
+    """The application lines of every statement, by its fingerprint.
+
+    Attributes:
+        recorders: the instrumentations of all that was executed, also of those that are gone.
+    """
 
     def __init__(self) -> None:
+        self.recorders: set[Instrumentation] = set()
+        self._lock = threading.Lock()
         self._found: dict[str, Counter[str]] = {}
-        self._readers: dict[int, Fingerprinter] = {}
+        self._readers: dict[str, Fingerprinter] = {}
 
     def __enter__(self) -> _Lines:
         event.listen(Engine, "after_cursor_execute", self._note)
@@ -181,16 +225,27 @@ class _Lines:
     ) -> None:
         if IGNORE in context.execution_options:
             return
+        post = getattr(conn.dialect, "_sa_perf", None)
+        if post is not None:
+            self.recorders.add(post.owner)
+        if context.execute_style is ExecuteStyle.INSERTMANYVALUES:
+            # One call, however many batches it is sent in.
+            noted = vars(context).setdefault("_sa_perf_noted", set())
+            if self in noted:
+                return
+            noted.add(self)
         shape = getattr(context.compiled, "_sa_perf_shape", None)
         key = shape.aggregate.key if shape else self._read(conn.dialect, context, statement)
         line = str(call_site() or "no line of the application")
-        self._found.setdefault(key, Counter())[line] += 1
+        with self._lock:
+            self._found.setdefault(key, Counter())[line] += 1
 
     def _read(self, dialect: Dialect, context: Any, statement: str) -> str:  # noqa: ANN401
-        reader = self._readers.get(id(dialect))
+        reader = self._readers.get(dialect.name)
         if reader is None:
-            reader = self._readers[id(dialect)] = Fingerprinter(dialect_for(dialect))
-        return fingerprint_of(reader.shape_of(context.statement or statement, raw=True))
+            reader = self._readers[dialect.name] = Fingerprinter(dialect_for(dialect))
+        text = getattr(context, "statement", None) or statement
+        return fingerprint_of(reader.shape_of(text, raw=True))
 
 
 def _statements(before: _Reading, after: _Reading, lines: _Lines) -> list[StatementCalls]:

@@ -100,6 +100,7 @@ def assert_plan_snapshot(
 
     Raises:
         AssertionError: the plan is another one; shows the difference.
+        ValueError: the file is no snapshot.
         ExplainError: the database gave no plan.
         UnsupportedDatabase: no way to ask this database for a plan is known.
     """
@@ -177,6 +178,9 @@ def _read(path: Path) -> dict[str, list[str]]:
     for line in lines:
         if line.startswith("["):
             sections[line.strip("[]")] = []
+        elif line.strip() and not sections:
+            message = f"{path} is no snapshot of a plan: it begins with {line!r}; delete it"
+            raise ValueError(message)
         elif line.strip():
             next(reversed(sections.values())).append(line)
     return sections

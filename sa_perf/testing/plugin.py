@@ -7,10 +7,12 @@ report is of all.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "assert_no_full_scan", "assert_plan_snapshot", "assert_uses_index", "pytest_addoption",
-    "pytest_configure", "pytest_runtest_call", "pytest_sessionfinish", "pytest_terminal_summary",
-    "pytest_testnodedown", "query_budget", "sa_perf_bind",
+    "pytest_configure", "pytest_runtest_call", "query_budget", "sa_perf_bind",
 ]  # fmt: skip
 
 _MARKER = (
@@ -33,10 +34,10 @@ _MARKER = (
     "statements, spends more seconds in the database, or loads more one by one."
 )
 _LIMITS = frozenset({"max_calls", "max_seconds", "n_plus_one"})
-#: A `RunReport`, or None.
-_report = pytest.StashKey[Any]()
-_recording = pytest.StashKey[ExitStack]()
-_plans_of_test = pytest.StashKey[int]()
+#: A `Measurement` of a test that has ended; None before.
+_measured = pytest.StashKey[Any]()
+#: A file's name may have 255 bytes.
+_LONGEST_NAME = 120
 #: Fixtures that are taken for the database of a test, where there is one of these names.
 _BINDS = ("session", "db_session", "dbsession", "connection", "engine")
 
@@ -62,70 +63,97 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known; begin to measure, if there is to be a report."""
     config.addinivalue_line("markers", _MARKER)
-    config.stash[_report] = None
-    if config.getoption("--sa-perf-report") is not None:
-        from sa_perf.testing.measuring import recorded_everywhere
-        from sa_perf.testing.report import RunReport
-
-        config.stash[_report] = RunReport()
-        stack = config.stash[_recording] = ExitStack()
-        stack.enter_context(recorded_everywhere())
-        config.add_cleanup(stack.close)
+    target = config.getoption("--sa-perf-report")
+    if target is not None:
+        config.pluginmanager.register(_Reporting(config, target), "sa_perf_report")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Measure a test that has a budget, or all where there is to be a report."""
+    __tracebackhide__ = True
     marker = item.get_closest_marker("query_budget")
-    report = item.config.stash[_report]
-    if marker is None and report is None:
+    if marker is None and not item.config.pluginmanager.has_plugin("sa_perf_report"):
         return (yield)
     from sa_perf.testing.budget import query_budget as budget
 
-    limits = _limits(item, marker)
-    with budget(**limits, name=item.nodeid) as measurement:
-        try:
+    item.stash[_measured] = None
+    measurement = None
+    try:
+        with budget(**_limits(item, marker), name=item.nodeid) as measurement:
             return (yield)
-        finally:
-            if report is not None:
-                # Filled when the block ends, which is behind this.
-                report.add(item.nodeid, measurement)
+    finally:
+        item.stash[_measured] = measurement
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand a worker's measurements to its controller; write the report's file."""
-    report = session.config.stash.get(_report, None)
-    if report is None:
-        return
-    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output["sa_perf"] = report.to_dict()
-        return
-    target = session.config.getoption("--sa-perf-report")
-    if target != "-":
-        report.write(Path(target))
+class _Reporting:
+    """Collects what tests sent, by their reports: these come from pytest-xdist's workers too.
+
+    Args:
+        config: of this run.
+        target: a file, or "-" for the terminal alone.
+    """
+
+    def __init__(self, config: pytest.Config, target: str) -> None:
+        from sa_perf.testing.measuring import recorded_everywhere
+        from sa_perf.testing.report import RunReport
+
+        self._path = None if target == "-" else _report_path(config, target)
+        self._is_worker = hasattr(config, "workerinput")
+        self._report = RunReport()
+        self._failure: OSError | None = None
+        stack = ExitStack()
+        stack.enter_context(recorded_everywhere())
+        config.add_cleanup(stack.close)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the measurement into the test's report."""
+        from sa_perf.testing.report import described
+
+        made = yield
+        measurement = item.stash.get(_measured, None) if call.when == "call" else None
+        if measurement is not None:
+            made.sa_perf = described(item.nodeid, measurement)  # type: ignore[attr-defined]  # ours
+        return made
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take it from there, in the process that has the terminal."""
+        found = getattr(report, "sa_perf", None)
+        if found is not None:
+            self._report.tests.append(found)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the file."""
+        if self._path is not None and not self._is_worker:
+            try:
+                self._report.write(self._path)
+            except OSError as error:
+                self._failure = error
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the report."""
+        terminalreporter.section("sa_perf")
+        for line in self._report.lines():
+            terminalreporter.write_line(line)
+        if self._failure is not None:
+            message = f"the report could not be written to {self._path}: {self._failure}"
+            terminalreporter.write_line(message, red=True)
+        elif self._path is not None:
+            terminalreporter.write_line(f"report written to {self._path}")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401  # pytest-xdist's
-    """Take the measurements of a worker."""
-    report = node.config.stash.get(_report, None)
-    found = getattr(node, "workeroutput", {}).get("sa_perf")
-    if report is not None and found is not None:
-        report.merge(found)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the report."""
-    report = terminalreporter.config.stash.get(_report, None)
-    if report is None:
-        return
-    terminalreporter.section("sa_perf")
-    target = terminalreporter.config.getoption("--sa-perf-report")
-    for line in report.lines():
-        terminalreporter.write_line(line)
-    if target != "-":
-        terminalreporter.write_line(f"report written to {target}")
+def _report_path(config: pytest.Config, target: str) -> Path:
+    """Where to write; refuses the tests' own files, which an option in front of them takes."""
+    path = config.invocation_params.dir / target.partition("::")[0]
+    if path.suffix == ".py" or path.is_dir() or "::" in target:
+        raise pytest.UsageError(
+            f"--sa-perf-report would write over {target!r}: put it behind the tests, or name a "
+            "file, --sa-perf-report=report.json"
+        )
+    return path
 
 
 def _limits(item: pytest.Item, marker: pytest.Mark | None) -> dict[str, Any]:
@@ -175,6 +203,11 @@ def sa_perf_bind(request: pytest.FixtureRequest) -> Iterator[Source]:
         if name != "engine":
             yield found
             return
+        if hasattr(found, "sync_engine"):
+            raise pytest.UsageError(
+                "the fixture engine is an AsyncEngine, which a plan cannot be asked of; define a "
+                "fixture sa_perf_bind that returns a Session or a Connection of a synchronous one"
+            )
         with found.connect() as connection:
             yield connection
         return
@@ -211,14 +244,27 @@ def assert_plan_snapshot(
     """
     from sa_perf.testing.plans import assert_plan_snapshot as check
 
-    node = request.node
-    name = re.sub(r"[^\w.-]+", "_", f"{node.path.stem}-{node.name}")
+    folder, name = request.node.path.parent / "__plans__", _snapshot_name(request.node)
     update = bool(request.config.getoption("--sa-perf-update-plans"))
+    numbers = count(1)
 
     def compare(statement: Select[Any]) -> None:
-        number = node.stash.get(_plans_of_test, 0) + 1
-        node.stash[_plans_of_test] = number
-        file = node.path.parent / "__plans__" / f"{name}{'' if number == 1 else f'-{number}'}.txt"
+        __tracebackhide__ = True
+        number = next(numbers)
+        file = folder / f"{name}{'' if number == 1 else f'-{number}'}.txt"
         check(statement, file, sa_perf_bind, update=update)
 
     return compare
+
+
+def _snapshot_name(node: pytest.Item) -> str:
+    """A file's name for a test: its module, classes, name and parameters."""
+    classes = [one.name for one in node.listchain() if isinstance(one, pytest.Class)]
+    whole = "-".join([node.path.stem, *classes, node.name])
+    plain = re.sub(r"[\[\]]", "_", whole)
+    name = re.sub(r"[^\w.-]+", "_", plain)
+    if name == plain and len(name) <= _LONGEST_NAME:
+        return name
+    # Another test's name may become the same.
+    digest = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{name[:_LONGEST_NAME]}-{digest}"

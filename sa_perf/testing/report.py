@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,10 @@ from sa_perf.queries.repeat_findings import repeat_findings
 if TYPE_CHECKING:
     from sa_perf.testing.measuring import Measurement
 
-__all__ = ["RunReport"]
+__all__ = ["RunReport", "described"]
 
 _SHOWN = 10
 _LONGEST = 100
-
-
-@dataclass(slots=True, kw_only=True)
-class _Test:
-    """A test that was measured."""
-
-    name: str
-    measurement: Measurement
 
 
 @dataclass(slots=True)
@@ -32,23 +24,14 @@ class RunReport:
     """What the tests of a run sent to databases.
 
     Attributes:
-        done: tests of workers, as `to_dict` gave them.
+        tests: as `described` gives them, in the order in which they ended.
     """
 
-    _tests: list[_Test] = field(default_factory=list)
-    done: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, name: str, measurement: Measurement) -> None:
-        """Take a test; the measurement may still be under way."""
-        self._tests.append(_Test(name=name, measurement=measurement))
-
-    def merge(self, found: Mapping[str, Any]) -> None:
-        """Take the tests of a worker."""
-        self.done += found["tests"]
+    tests: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: ``tests``, in the order in which they ran."""
-        return {"schema": 1, "tests": [*self.done, *map(_as_dict, self._tests)]}
+        """Plain values."""
+        return {"schema": 1, "tests": self.tests}
 
     def write(self, path: Path) -> None:
         """Write JSON to a file that ends so, text to any other."""
@@ -61,19 +44,20 @@ class RunReport:
 
     def lines(self) -> Iterator[str]:
         """The report for people."""
-        tests = self.to_dict()["tests"]
+        tests = self.tests
         calls = sum(one["calls"] for one in tests)
         seconds = sum(one["seconds"] for one in tests)
-        yield f"{calls:,} statements in {seconds:.2f} s, in {len(tests)} tests"
+        of_calls, of_tests = ("" if one == 1 else "s" for one in (calls, len(tests)))
+        yield f"{calls:,} statement{of_calls} in {seconds:.2f} s, in {len(tests)} test{of_tests}"
         yield from _statement_lines(tests)
         yield from _repeat_lines(tests)
         yield from _test_lines(tests)
 
 
-def _as_dict(test: _Test) -> dict[str, Any]:
-    measurement = test.measurement
+def described(name: str, measurement: Measurement) -> dict[str, Any]:
+    """A test as plain values, which pytest-xdist can hand from a worker to its controller."""
     return {
-        "test": test.name,
+        "test": name,
         "calls": measurement.calls,
         "seconds": measurement.seconds,
         "statements": [
@@ -115,7 +99,8 @@ def _repeat_lines(tests: list[dict[str, Any]]) -> Iterator[str]:
             found[one["kind"], one["remedy"]] = one["message"], number + 1
     if found:
         yield "issued one by one:"
-    for (_, remedy), (message, number) in list(found.items())[:_SHOWN]:
+    ranked = sorted(found.items(), key=lambda one: one[1][1], reverse=True)[:_SHOWN]
+    for (_, remedy), (message, number) in ranked:
         yield f"  {message} (in {number} test{'s' if number > 1 else ''})"
         yield f"    fix: {remedy}"
     if len(found) > _SHOWN:
