@@ -72,7 +72,8 @@ _WHICH_WORKLOAD = (
     is_flag=False,
     flag_value=_MADE_HERE,
     help="Make the indexes in a copy of the database and measure: without URL in a temporary copy "
-    "(of a database in one file), else in the database at URL, e.g. a restored backup, where they are dropped again.",
+    "(of a database in one file), else in the database at URL, e.g. a restored backup, where they "
+    "are dropped again.",
 )
 @click.option("--check", is_flag=True, help="Exit with 1 where an index is advised.")
 @click.option(

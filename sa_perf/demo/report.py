@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from sa_perf.demo.paging import PageTimes
     from sa_perf.demo.retention import Purge
     from sa_perf.demo.workload import Answer
+    from sa_perf.dialects import Plan
+    from sa_perf.plans.index_advice import IndexAdvice
     from sa_perf.snapshot import Snapshot
 
 __all__ = [
@@ -23,15 +24,14 @@ __all__ = [
     "RepeatedStatement",
     "Report",
     "TopQuery",
+    "applied_index",
     "compare",
-    "named_indexes",
     "repeated_statements",
     "top_queries",
 ]
 
 # Fewer repeats are a page's ordinary work; each of ten more is a round trip that a join saves.
 _REPEATS_WORTH_TELLING = 10
-_CREATE_INDEX = re.compile(r"\bCREATE (?:UNIQUE )?INDEX \S+ ON \S+ (?=\()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +80,28 @@ class RepeatedStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedIndex:
-    """An index that a finding named and that was created.
+    """An index that was advised, tried and then created.
 
     Attributes:
-        statement: the finding's own ``CREATE INDEX``.
-        fingerprints: the statements whose findings named it.
+        statement: its ``CREATE INDEX``.
+        model: the same for the model, as SQLAlchemy's ``Index``.
+        alembic: the same for a migration.
+        fingerprints: the statements that it was advised for, most saved time first.
+        query: the first of them.
+        before: lines of its plan.
+        after: lines of its plan with the index, as it was tried.
+        estimated_ratio: how many times as fast it was said to become; None if unknown.
         seconds: how long creating it took.
     """
 
     statement: str
+    model: str
+    alembic: str
     fingerprints: tuple[str, ...]
+    query: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    estimated_ratio: float | None
     seconds: float
 
 
@@ -142,7 +154,7 @@ class Report:
         repeated: statements that one request repeats, most first.
         findings: what sa_perf found, worst first.
         all_explained: every slow statement was explained in time.
-        indexes: created on the findings' word.
+        indexes: advised, tried and created.
         comparisons: fastest gain first.
         paging: the first and the deepest page, by each method.
         retention: what became of old flights; None where there were none.
@@ -217,33 +229,25 @@ def repeated_statements(snapshot: Snapshot) -> tuple[RepeatedStatement, ...]:
     return tuple(sorted(found, key=lambda one: one.repeats_per_run, reverse=True))
 
 
-def named_indexes(findings: Iterable[Finding]) -> dict[str, tuple[str, ...]]:
-    """The ``CREATE INDEX`` statements in remedies, each with the fingerprints that asked for it."""
-    named: dict[str, list[str]] = {}
-    for finding in findings:
-        for statement in _index_statements(finding.remedy):
-            asking = named.setdefault(statement, [])
-            if finding.fingerprint is not None and finding.fingerprint not in asking:
-                asking.append(finding.fingerprint)
-    return {statement: tuple(asking) for statement, asking in named.items()}
+def applied_index(advice: IndexAdvice, seconds: float) -> AppliedIndex:
+    """An index that was advised, and made in ``seconds``."""
+    first = advice.gains[0]
+    after = first.plan_after
+    return AppliedIndex(
+        statement=advice.create_sql,
+        model=advice.index,
+        alembic=advice.alembic_upgrade,
+        fingerprints=tuple(gain.fingerprint for gain in advice.gains),
+        query=first.statement,
+        before=_steps(first.plan_before),
+        after=() if after is None else _steps(after),
+        estimated_ratio=first.speedup_ratio,
+        seconds=seconds,
+    )
 
 
-def _index_statements(remedy: str) -> Iterator[str]:
-    for match in _CREATE_INDEX.finditer(remedy):
-        end = _after_parenthesis(remedy, match.end())
-        if remedy.startswith(" WHERE (", end):
-            end = _after_parenthesis(remedy, end + len(" WHERE "))
-        yield remedy[match.start() : end]
-
-
-def _after_parenthesis(text: str, start: int) -> int:
-    """Where the parenthesis that opens at ``start`` has closed; the text's end if it has not."""
-    depth = 0
-    for place in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
-        if depth == 0:
-            return place + 1
-    return len(text)
+def _steps(plan: Plan) -> tuple[str, ...]:
+    return tuple(node.label for node in plan.root.walk() if node is not plan.root)
 
 
 def compare(

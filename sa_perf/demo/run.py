@@ -1,4 +1,4 @@
-"""Runs the demonstration: load, answer, find, mend, answer again, purge.
+"""Runs the demonstration: load, answer, find, try, mend, answer again, purge.
 
 Everything that it tells is measured in the run itself.
 """
@@ -24,13 +24,14 @@ from sa_perf.demo.report import (
     AppliedIndex,
     Comparison,
     Report,
+    applied_index,
     compare,
-    named_indexes,
     repeated_statements,
     top_queries,
 )
 from sa_perf.demo.retention import Purge, purge
 from sa_perf.demo.workload import Answer, Route, answer, routes, shuffled
+from sa_perf.plans.index_advice import advise
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -206,16 +207,19 @@ def _answer_all(
 def _create_indexes(
     engine: Engine, snapshot: Snapshot, progress: Progress
 ) -> tuple[AppliedIndex, ...]:
-    named = named_indexes(snapshot.findings)
+    """Make the indexes that are advised, each tried in a copy of the schema before."""
+    task = progress.add_task("Trying indexes", total=None)
+    report = advise(
+        engine,
+        snapshot.workload(),
+        progress=lambda done, total: progress.update(task, completed=done, total=total),
+    )
     created: list[AppliedIndex] = []
-    for statement in progress.track(named, description="Applying remedies"):
+    for advice in progress.track(report.advice, description="Making indexes"):
         began = time.perf_counter()
         with engine.begin() as connection:
-            connection.exec_driver_sql(statement)
-        seconds = time.perf_counter() - began
-        created.append(
-            AppliedIndex(statement=statement, fingerprints=named[statement], seconds=seconds)
-        )
+            connection.exec_driver_sql(advice.create_sql)
+        created.append(applied_index(advice, time.perf_counter() - began))
     return tuple(created)
 
 

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from sa_perf.cli.terminal import tables
 from sa_perf.cli.terminal.retention import size
+from sa_perf.cli.wording.plain_text import one_line
 from sa_perf.cli.wording.units import count, duration
 
 if TYPE_CHECKING:
-    from sa_perf.demo.report import Comparison, Report
+    from sa_perf.demo.report import AppliedIndex, Comparison, Report
     from sa_perf.demo.retention import Purge
     from sa_perf.retention.planner import PolicyPlan
 
@@ -95,9 +96,26 @@ def _findings(report: Report) -> Iterator[RenderableType]:
 def _indexes(report: Report) -> Iterator[RenderableType]:
     if not report.indexes:
         return
-    yield tables.section("Indexes created, as the findings named them")
+    yield tables.section("Indexes advised: tried in a copy of the schema, then made")
     for index in report.indexes:
-        yield _indented(f"{index.statement}  ({duration(index.seconds)})", 2)
+        yield _indented(Text(f"Query {index.fingerprints[0][:8]}", "bold"), 2)
+        yield Padding(tables.Statement(index.query, style="dim"), (0, 0, 0, 4))
+        for name, lines in (
+            ("Plan", index.before),
+            ("Tried", index.after),
+            ("Model", (index.model,)),
+            ("Alembic", tuple(index.alembic.splitlines())),
+            ("Made", (f"in {duration(index.seconds)}; {_promise(index)}",)),
+        ):
+            for at, line in enumerate(lines):
+                head = f"{name if at == 0 else '':<8}"
+                yield _indented(Text.assemble((head, "cyan"), one_line(line)), 4)
+
+
+def _promise(index: AppliedIndex) -> str:
+    if index.estimated_ratio is None:
+        return "how much faster was not estimated"
+    return f"about {index.estimated_ratio:,.0f} times as fast by estimate, measured below"
 
 
 def _comparisons(report: Report) -> Iterator[RenderableType]:
