@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import click
 
+from sa_perf.cli.advise import advise
 from sa_perf.cli.db import db
 from sa_perf.cli.demo import demo
 from sa_perf.cli.doctor import doctor
@@ -30,6 +31,9 @@ def main() -> None:
     top, slow, explain and report read a snapshot: from a file that the application writes
     (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one.
 
+    advise says which indexes would help those statements; it asks their database and leaves it
+    as it is.
+
     doctor looks for faults in a database's schema: its indexes, keys and sequences.
 
     retention deletes, archives or anonymises rows that have lived long enough; db makes the tables
@@ -39,5 +43,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, top, slow, explain, report, doctor, db, retention):
+for _command in (demo, top, slow, explain, report, advise, doctor, db, retention):
     main.add_command(_command)
