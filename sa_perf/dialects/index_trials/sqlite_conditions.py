@@ -243,7 +243,7 @@ def _sources(node: exp.Expr) -> Iterator[exp.Expr]:
     origin = node.args.get("from") or node.args.get("from_")
     target = node.this if isinstance(node, (exp.Update, exp.Delete)) else None
     for source in (target, origin.this if origin is not None else None):
-        if isinstance(source, exp.Expr):
+        if source is not None:
             yield source
             for join in source.args.get("joins") or ():
                 yield join.this

@@ -65,7 +65,7 @@ class CostModel:
         table: finds a table by name; None where there is none.
         blocks: of the statement, the outermost first.
         rows_returned: how many rows it gives on average; None if unknown.
-        writes: it changes rows instead of giving them.
+        writes: it changes rows instead of giving them; those are meant above, then.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class CostModel:
     ) -> None:
         self._table = table
         self._blocks = blocks
-        self._rows_returned = None if writes else rows_returned
+        # Of rows that were changed, none may mean that nobody counted.
+        self._rows_returned = rows_returned if rows_returned or not writes else None
         self._writes = writes
         self._named: dict[str, float] = {}
         self._listed: float | None = None
@@ -203,8 +204,11 @@ class CostModel:
         if block.limit is None:
             return None
         limit = float(block.limit) if block.limit >= 0 else float(_LIMIT)
-        if top and self._rows_returned is not None and block.limit < 0:
-            limit = max(1.0, self._rows_returned)
+        seen = self._rows_returned
+        if top and seen is not None:
+            if _was_not_reached(block.limit, seen):
+                return None
+            limit = max(1.0, seen)
         offset = block.offset or 0
         return limit + (offset if offset >= 0 else _PAGES * limit)
 
@@ -330,6 +334,13 @@ class CostModel:
         if alias in block.tables:
             return block.tables[alias]
         return next((b.tables[alias] for b in self._blocks if alias in b.tables), alias)
+
+
+def _was_not_reached(limit: int, seen: float) -> bool:
+    """Whether so few rows came that they all were looked for; limits of 2 to 4 are rare."""
+    if limit >= 0:
+        return seen < 0.99 * limit
+    return seen != round(seen) or (seen < 5 and seen != 1)
 
 
 def _loops(node: PlanNode) -> tuple[PlanNode, ...]:

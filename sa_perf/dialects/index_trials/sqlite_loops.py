@@ -118,7 +118,7 @@ def _by_index(
         access = rows.scanned(entries)
         cost = runs * scan(access.visited, entry_bytes)
     else:
-        access = observed(rows.by_index(index, node.index_condition))
+        access = observed(rows.by_index(index, node.index_condition, tried=tried))
         count = runs * access.seeks
         cost = seeks(count, entries * entry_bytes, cached=not tried) + scan(
             runs * access.visited, entry_bytes

@@ -20,6 +20,8 @@ __all__ = ["Access", "TableRows", "bound_terms"]
 #: whereLoopAddBtreeIndex in src/where.c); the pattern of a LIKE counts as one.
 _RANGE = {1: 1 / 4, 2: 1 / 64}
 _LIKE = 1 / 4
+#: For an index on trial: one end that is the value of a row drawn at random finds half of them.
+_DOUBTED = {1: 1 / 2, 2: 1 / 16}
 #: What is taken for a range where a wide one would speak for an index.
 _NARROW = 1 / 64
 _EQUAL = frozenset({"equal", "same", "join", "in", "in_query", "null"})
@@ -134,7 +136,7 @@ class TableRows:
             exact=not others,
         )
 
-    def by_index(self, index: ShadowIndex, condition: str | None) -> Access:
+    def by_index(self, index: ShadowIndex, condition: str | None, *, tried: bool) -> Access:
         """Rows by an index and what the plan says that it binds."""
         bound = bound_terms(condition)
         keys = index.parts[: bound.equal + bound.skipped]
@@ -146,7 +148,7 @@ class TableRows:
         visited = population * share
         if bound.ends:
             ends = self._on(ranged, _RANGED) if ranged is not None else []
-            visited *= self._range_share(ends, bound.ends, index)
+            visited *= self._range_share(ends, bound.ends, index, tried=tried)
             held += ends
         if skipped and self.sample is not None:
             with suppress(UnreadableExpression):
@@ -187,12 +189,14 @@ class TableRows:
             and (column is not None or _same(c.expression, part.expression))
         ]
 
-    def _range_share(self, ends: Sequence[Condition], count: int, index: ShadowIndex) -> float:
+    def _range_share(
+        self, ends: Sequence[Condition], count: int, index: ShadowIndex, *, tried: bool
+    ) -> float:
         if any(c.constant is not None or c.kind == "not_null" for c in ends):
             if index.predicate is not None and all(_implied(c, index.predicate) for c in ends):
                 return 1.0
             return min((self._one_share(c) for c in ends), default=1.0)
-        return _RANGE[count]
+        return (_DOUBTED if tried else _RANGE)[count]
 
     def _index_share(self, parts: Sequence[IndexPart], index: ShadowIndex) -> tuple[float, float]:
         """Share of an index's entries that have equal keys, and how many places they are in."""
@@ -203,8 +207,8 @@ class TableRows:
             condition = next(iter(self._on(part, _EQUAL)), None)
             if condition is not None and condition.kind in ("in", "in_query"):
                 seeks *= self._values(condition)
-            if condition is not None and _fixed(condition) and index.predicate is None:
-                share *= self._one_share(condition) / self._values(condition)
+            if condition is not None and _fixed(condition) and self.sample is not None:
+                share *= self._share_within(condition, index) / self._values(condition)
                 continue
             usual = condition is not None and (
                 condition.kind == "in_query"
@@ -275,11 +279,22 @@ class TableRows:
             return min(1.0, sum(self._share(branch) for branch in condition.parts))
         return 1.0
 
+    def _share_within(self, condition: Condition, index: ShadowIndex) -> float:
+        """Share of an index's entries for which a condition without parameters holds."""
+        if index.predicate is None:
+            return self._true_share(condition)
+        both = f"({index.predicate}) AND ({self._constant(condition)})"
+        whole = max(self.entries(index) / max(1.0, self.rows), 1e-9)
+        return min(1.0, self._true_share(replace(condition, kind="other", constant=both)) / whole)
+
+    def _constant(self, condition: Condition) -> str:
+        if condition.kind in ("null", "not_null"):
+            return f"{self._text(condition)} IS {'NOT ' * (condition.kind == 'not_null')}NULL"
+        return condition.constant or "1"
+
     def _true_share(self, condition: Condition) -> float:
         """Of a condition that holds no parameter, by the rows that were drawn."""
-        text = condition.constant
-        if condition.kind in ("null", "not_null"):
-            text = f"{self._text(condition)} IS {'NOT ' * (condition.kind == 'not_null')}NULL"
+        text = self._constant(condition)
         try:
             share = self.sample.fraction(text) if self.sample else 1.0
         except UnreadableExpression:

@@ -379,3 +379,21 @@ def test_indexes_of_one_name_are_told_apart(trial) -> None:
     statement = "SELECT * FROM orders WHERE user_id > ? ORDER BY user_id, created DESC"
     assert ascending.name == descending.name
     assert trial.plan(statement, [ascending, descending]).used == (descending,)
+
+
+@pytest.mark.parametrize("limit", ["LIMIT ?", "LIMIT 50"])
+def test_a_limit_that_was_never_reached_stops_nothing(trial, limit) -> None:
+    statement = f"SELECT * FROM orders WHERE user_id = ? {limit}"
+    assert trial.plan(statement, rows_returned=4.7).cost > 800
+    assert trial.plan(statement, rows_returned=50).cost > 0
+
+
+def test_rows_that_were_changed_are_taken_for_what_a_condition_finds(trial) -> None:
+    statement = "DELETE FROM orders WHERE created < ?"
+    tried = [index("orders", "created")]
+    few = (
+        trial.plan(statement, rows_returned=3).cost
+        / trial.plan(statement, tried, rows_returned=3).cost
+    )
+    assert few > 20
+    assert trial.plan(statement).cost / trial.plan(statement, tried).cost < 2

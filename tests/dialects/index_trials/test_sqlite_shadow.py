@@ -287,3 +287,21 @@ def test_a_table_of_another_schema_may_change_too(attached) -> None:
     attached.execute('ALTER TABLE "odd name".u RENAME TO w')
     with pytest.raises(ExplainError, match="has changed"):
         trial.plan("SELECT * FROM main.t")
+
+
+@pytest.mark.parametrize("schema", ["main", "other"])
+def test_the_size_of_an_index_on_a_table_without_rowid_is_near(tmp_path, schema) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("ATTACH ? AS other", (str(tmp_path / "other.db"),))
+    connection.execute(
+        f"CREATE TABLE {schema}.t (a TEXT, b INTEGER, c REAL, PRIMARY KEY (a, b)) WITHOUT ROWID"
+    )
+    rows = ((f"a rather long key {n % 50}", n, n / 3) for n in range(20_000))
+    connection.executemany(f"INSERT INTO {schema}.t VALUES (?, ?, ?)", rows)
+    connection.commit()
+    tried = index("t", "c", schema=schema)
+    expected = trial_of(connection).size_bytes(tried)
+    pages = connection.execute(f"PRAGMA {schema}.page_count").fetchone()[0]
+    connection.execute(f"CREATE INDEX {schema}.ix ON t (c)")
+    taken = connection.execute(f"PRAGMA {schema}.page_count").fetchone()[0] - pages
+    assert expected == pytest.approx(taken * 4096, rel=0.25)
