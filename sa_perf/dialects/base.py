@@ -271,18 +271,18 @@ class Dialect:
         """
         return {}
 
-    # Words for remedies
-
-    def quote(self, name: str) -> str:
-        """A name as it must stand in SQL."""
+    def quote(self, name: str, schema: str | None = None) -> str:
+        """A name as it must stand in SQL, behind its schema's."""
+        if schema is not None:
+            return f"{self.quote(schema)}.{self.quote(name)}"
         if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in reserved_words(self.name):
             return name
         mark = self.quote_character
         return mark + name.replace(mark, mark * 2) + mark
 
-    def analyze_command(self, table: str) -> str:
+    def analyze_command(self, table: str, schema: str | None = None) -> str:
         """The statement that renews the planner's statistics of a table."""
-        return f"ANALYZE {self.quote(table)}"
+        return f"ANALYZE {self.quote(table, schema)}"
 
     def is_text(self, type_name: str) -> bool:
         """Whether a catalog's type name is one of text."""

@@ -142,9 +142,9 @@ class MySQL(Dialect):
         with _transaction(dbapi_connection, read_only=True):
             return table_facts(dbapi_connection, tables)
 
-    def analyze_command(self, table: str) -> str:
+    def analyze_command(self, table: str, schema: str | None = None) -> str:
         """``ANALYZE TABLE``."""
-        return f"ANALYZE TABLE {self.quote(table)}"
+        return f"ANALYZE TABLE {self.quote(table, schema)}"
 
     def is_indexable(self, type_name: str) -> bool:
         """Not TEXT, which takes an index on its first characters only."""

@@ -127,12 +127,6 @@ class PostgreSQL(Dialect):
         with read_only(dbapi_connection, 2.0):
             return table_facts(dbapi_connection, tables)
 
-    def quote(self, name: str) -> str:
-        """See `Dialect.quote`; quotes the words that PostgreSQL reserves too."""
-        from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
-
-        return f'"{name}"' if name in RESERVED_WORDS else super().quote(name)
-
     def is_indexable(self, type_name: str) -> bool:
         """B-trees take no json, arrays and geometry; jsonb would need its own kind of index."""
         return super().is_indexable(type_name) and not type_name.endswith("[]")

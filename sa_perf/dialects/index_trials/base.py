@@ -93,6 +93,10 @@ class IndexTrial:
         )
         return TrialPlan(plan=plan, cost=plan.root.estimated_cost)
 
+    def can_be_made(self, index: IndexDefinition) -> bool:
+        """Whether the database would make an index, as far as that is known without trying."""
+        return True
+
     def matched_share(self, table: str, columns: Sequence[str]) -> float | None:
         """Share of a table's rows that hold the same values as one of its rows drawn at random.
 

@@ -86,9 +86,7 @@ class IndexDefinition:
         """
         index = self.written_for(dialect)
         keys = ", ".join(_key_sql(dialect, key) for key in index.keys)
-        table = dialect.quote(self.table)
-        if self.schema is not None:
-            table = f"{dialect.quote(self.schema)}.{table}"
+        table = dialect.quote(self.table, self.schema)
         how = "CREATE INDEX CONCURRENTLY" if concurrently else "CREATE INDEX"
         text = f"{how} {dialect.quote(name or self.name)} ON {table} ({keys})"
         if index.include:

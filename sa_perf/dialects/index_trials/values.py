@@ -88,6 +88,22 @@ class Shape:
         """
         return tuple(_value(place, rows) for place in self._places)
 
+    def unknown(self, rows: Callable[[str], Sequence[Row]]) -> tuple[str, ...]:
+        """Columns that placeholders are compared with, and of which no row has a value.
+
+        Args:
+            rows: as for `values`; of a table without rows nothing is missed.
+        """
+        return tuple(
+            dict.fromkeys(
+                column
+                for place in self._places
+                if place.number is None and _value(place, rows) is None
+                for table, column in place.columns
+                if any(column in row for row in rows(table))
+            )
+        )
+
 
 def _value(place: _Place, rows: Callable[[str], Sequence[Row]]) -> object:
     if place.number is not None:

@@ -218,9 +218,7 @@ class Chooser:
             ]
             whole = [one for one in named if one.predicate is None and not one.include]
             if access.facts.name.casefold() in scanned and whole:
-                first = whole[0].keys
-                longer = [one for one in whole[1:] if one.keys[: len(first)] == first]
-                found.append((longer or whole)[0])
+                found += _by_rule(access, whole)
         return tuple(dict.fromkeys(found))
 
     def plan(self, case: Case, indexes: Iterable[IndexDefinition]) -> TrialPlan | None:
@@ -261,7 +259,8 @@ class Chooser:
     def _candidates(self, access: Access) -> list[IndexDefinition]:
         if (access.facts.rows_estimate or 0) < self._least_rows:
             return []
-        return candidates(access, self._trial.dialect, self._popular)
+        found = candidates(access, self._trial.dialect, self._popular)
+        return [one for one in found if self._trial.can_be_made(one)]
 
     def _with(
         self, case: Case, chosen: Sequence[IndexDefinition], index: IndexDefinition
@@ -359,3 +358,22 @@ def _observed_share(case: Case, access: Access) -> float | None:
     if rows is None or not total or not access.plain:
         return None
     return rows / total
+
+
+def _by_rule(access: Access, plain: Sequence[IndexDefinition]) -> list[IndexDefinition]:
+    """What the rule of keys names first, where nothing can be tried."""
+    absent = {
+        column for text, column in (access.constants or {}).items() if text.endswith(" IS NULL")
+    }
+    # NULL is what most rows have in a column that is asked for it.
+    useful = [one for one in plain if not absent.issuperset(one.columns)]
+    if not useful:
+        return []
+    branches = [(key,) for key in access.branches]
+    if branches and not (access.equal or access.listed or access.joined or access.ranges):
+        # An OR takes an index for each of its branches, or none.
+        each = [one for one in useful if one.keys in branches]
+        return each if len(each) == len(branches) else []
+    first = useful[0].keys
+    longer = [one for one in useful[1:] if one.keys[: len(first)] == first]
+    return [(longer or useful)[0]]

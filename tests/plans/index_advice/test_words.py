@@ -37,10 +37,9 @@ def index(*columns: str, **rest: Any) -> IndexDefinition:
     return IndexDefinition(table="orders", keys=keys, **rest)
 
 
-def helped(statement: str = "SELECT 1", *, before=100.0, after=10.0, notes=(), **rest: Any) -> Helped:
-    values = {"fingerprint": "f", "calls": 10, "mean_seconds": 1.0, **rest}
-    query = WorkloadQuery(statement=statement, **values)
-    case = Case(query=query, accesses=(), before=TrialPlan(plan=PLAN, cost=before))
+def helped(statement: str = "SELECT 1", *, after=10.0, notes=(), calls: int = 10) -> Helped:
+    query = WorkloadQuery(fingerprint="f", statement=statement, calls=calls, mean_seconds=1.0)
+    case = Case(query=query, accesses=(), before=TrialPlan(plan=PLAN, cost=100.0))
     plan = None if after is None else TrialPlan(plan=PLAN, cost=after, notes=notes)
     return Helped(case=case, after=plan)
 
