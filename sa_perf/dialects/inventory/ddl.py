@@ -272,8 +272,10 @@ class PostgreSQLDDL(DDL):
         )
 
     def _widen_sequence(self, counter: Counter) -> Remedy:
+        if counter.sequence is None:
+            return super().widen(counter)
         name = SchemaTable(
-            name=counter.sequence or "",
+            name=counter.sequence,
             schema=counter.sequence_schema or "",
             is_default_schema=counter.sequence_schema == counter.schema
             and counter.is_default_schema,
