@@ -105,7 +105,10 @@ class CostModel:
     def _plain(self) -> bool:
         """Whether the rows of the statement are those that its loops find."""
         block = self._blocks[0] if self._blocks else None
-        return block is not None and not block.gathers and block.limit is None
+        seen = self._rows_returned
+        if block is None or block.gathers or seen is None:
+            return False
+        return block.limit is None or (not block.offset and _was_not_reached(block.limit, seen))
 
     # Blocks
 

@@ -397,3 +397,16 @@ def test_rows_that_were_changed_are_taken_for_what_a_condition_finds(trial) -> N
     )
     assert few > 20
     assert trial.plan(statement).cost / trial.plan(statement, tried).cost < 2
+
+
+def test_few_rows_below_a_limit_are_all_that_a_condition_finds(tmp_path) -> None:
+    connection = sqlite3.connect(tmp_path / "a.db")
+    connection.execute("CREATE TABLE t (a INTEGER, b INTEGER)")
+    # Half of the rows share one value, but it is not what is asked for.
+    rows = ((0 if n % 2 else n, n) for n in range(20_000))
+    connection.executemany("INSERT INTO t VALUES (?, ?)", rows)
+    connection.commit()
+    trial = trial_of(connection)
+    statement = "SELECT * FROM t WHERE a = ? ORDER BY b LIMIT 20"
+    tried = [index("t", "a", "b")]
+    assert trial.plan(statement, tried, rows_returned=3).cost < 50
