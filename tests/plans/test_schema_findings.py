@@ -559,6 +559,7 @@ def test_every_remedy_can_be_written_for_every_database(dialect: Any) -> None:
         ({"last": 2_000_000_000}, "critical", "147,483,647 are left"),
         ({"last": 2**31 - 1}, "critical", "INSERTs fail."),
         ({"last": 2**32}, "critical", "INSERTs fail."),
+        ({"last": 2**63 - 8, "limit": 2**63 - 1}, "critical", "7 are left"),
         ({"last": 2_000_000_000, "cycles": True}, "critical", "INSERTs fail then"),
         (
             {"last": 95, "limit": 100, "cycles": True, "limited_by_sequence": True,

@@ -54,7 +54,7 @@ def _message(counter: Counter) -> str:
         end = f"{of_column}, which ends at {counter.limit:,}"
         if counter.sequence is not None and not counter.limited_by_sequence:
             end += ", before the sequence does"
-    if counter.used_ratio >= 1.0 and _fails(counter):
+    if counter.remaining == 0 and _fails(counter):
         return f"{what} has given out its last number: {end}. INSERTs fail."
     then = "INSERTs fail then" if _fails(counter) else "It begins again then"
     return (
