@@ -142,6 +142,7 @@ class Post:
     def after_fork(self) -> None:
         """Begin anew in a child process: the lock may have been in another thread's hand."""
         self._lock = threading.Lock()
+        self.recorder.watch.start_anew()
 
     def _chosen_door(self, engine: Engine, capture: str) -> Door:
         if capture == "cursor_events" or (capture == "auto" and taken(engine.dialect)):

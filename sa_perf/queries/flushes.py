@@ -45,6 +45,10 @@ class Flushes:
                 self._open = False
                 event.remove(Session, "before_flush", self._begins)
 
+    def start_anew(self) -> None:
+        """Go on in a forked child."""
+        self._lock = threading.Lock()
+
     def _listen(self) -> None:
         with self._lock:
             if not self._open:

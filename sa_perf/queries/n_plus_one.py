@@ -81,6 +81,13 @@ class Watch:
         if self.loads is not None:
             self.loads.close()
 
+    def start_anew(self) -> None:
+        """Go on in a forked child: locks may have been in another thread's hand."""
+        self._flushes.start_anew()
+        self._readers.start_anew()
+        if self.loads is not None:
+            self.loads.start_anew()
+
     def tally_of(self, shape: Shape, context: Context, run: ScopeRun | None) -> Tally | None:
         """What an execution repeats, if it may be a repetition."""
         if shape.eager and run is not None:

@@ -145,6 +145,11 @@ class Loads:
                 _announcer.leave()
             self._announcing = None
 
+    def start_anew(self) -> None:
+        """Go on in a forked child."""
+        self._lock = threading.Lock()
+        _announcer.start_anew()
+
     def _choose(self) -> None:
         with self._lock:
             if self._announcing is None:
@@ -270,6 +275,9 @@ class _Announcer:
             self._needed_by += 1
             if self._needed_by == 1:
                 event.listen(Session, "do_orm_execute", _announce)
+
+    def start_anew(self) -> None:
+        self._lock = threading.Lock()
 
     def leave(self) -> None:
         from sqlalchemy.orm import Session

@@ -109,7 +109,8 @@ class EagerLoads:
         self._sums.clear()
 
 
-_lock = threading.Lock()
+#: In a list, since a forked child puts another in its place.
+_lock = [threading.Lock()]
 #: Relationships whose attributes take note, and how many `Readers` want it.
 _wanted: Counter[Any] = Counter()
 
@@ -124,7 +125,7 @@ class Readers:
         """Have the attributes of a relationship take note."""
         if relationship in self._watched:
             return
-        with _lock:
+        with _lock[0]:
             if relationship in self._watched:
                 return
             self._watched.add(relationship)
@@ -133,9 +134,13 @@ class Readers:
                 if type(attribute) is not _noting():
                     attribute.__class__ = _noting()
 
+    def start_anew(self) -> None:
+        """Go on in a forked child."""
+        _lock[0] = threading.Lock()
+
     def close(self) -> None:
         """Make them ordinary again, but for those that somebody else watches."""
-        with _lock:
+        with _lock[0]:
             for relationship in self._watched:
                 _wanted[relationship] -= 1
                 if _wanted[relationship]:

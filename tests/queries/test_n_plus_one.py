@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import os
 import sys
 import threading
 import weakref
@@ -12,11 +13,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from n_plus_one.library import Author, Book, Note, Reader, Sensor
 from n_plus_one.recording import Library
-from sqlalchemy import Connection, insert, make_url, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, create_engine, insert, make_url, select, text
+from sqlalchemy.orm import Session, selectinload
 
 import sa_perf
-from sa_perf.queries import tally
+from sa_perf.queries import over_eager, tally
 from sa_perf.queries.n_plus_one import allow_repeats
 from sa_perf.queries.repeats import RepeatStats
 
@@ -395,6 +396,28 @@ def test_installations_that_share_a_scope_find_each_its_own(library, tmp_path, c
     for perf in both:
         perf.uninstall()
     other.engine.dispose()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_finds_what_it_repeats_though_locks_were_held(tmp_path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'forked.db'}")
+    Library.at(engine.url, engine.url).engine.dispose()
+    perf = sa_perf.install(engine, explain=False, over_eager=True)
+    watch = engine.dialect._sa_perf.recorder.watch
+    with watch._flushes._lock, watch.loads._lock, over_eager._lock[0]:
+        child = os.fork()
+    if not child:
+        with sa_perf.scope("job"), Session(engine) as session:
+            read_books(session)
+            session.scalars(select(Author).options(selectinload(Author.books))).all()
+            session.add(Note(text="x"))
+            session.flush()
+        found = repeats(perf), len(perf.snapshot().eager_loads)
+        os._exit(found != ([("lazy_load", 1, 10)], 1))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    perf.uninstall()
+    engine.dispose()
 
 
 # Bounds
