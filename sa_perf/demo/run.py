@@ -1,4 +1,4 @@
-"""Runs the demonstration: load, answer, find, try, mend, answer again, purge.
+"""Runs the demonstration: load, answer, find, mend, answer again, purge.
 
 Everything that it tells is measured in the run itself.
 """

@@ -68,6 +68,7 @@ class Block:
         aggregates: all rows become one, or one a group.
         windows: it calls window functions.
         first_only: one row is enough, as within EXISTS.
+        extreme: column of its first MIN or MAX, in lower case.
     """
 
     tables: dict[str, str] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Block:
     aggregates: bool = False
     windows: bool = False
     first_only: bool = False
+    extreme: str | None = None
 
     @property
     def gathers(self) -> bool:
@@ -135,6 +137,8 @@ class _Reader:
             for item in node.find_all(exp.AggFunc)
         )
         block.first_only = isinstance(node.parent, exp.Exists)
+        ends = (one.this for one in node.find_all(exp.Min, exp.Max) if _own(node, one))
+        block.extreme = next((e.name.casefold() for e in ends if isinstance(e, exp.Column)), None)
         return block
 
     def _keys(self, nodes: Sequence[exp.Expr]) -> tuple[tuple[str | None, str], ...]:

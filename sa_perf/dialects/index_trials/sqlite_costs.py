@@ -252,7 +252,9 @@ class CostModel:
 
         index = table.indexes.get(node.index or "")
         tried = node.index in table.tried
-        return loop_cost(node, rows_of, index, runs, tried=tried, observed=observed)
+        return loop_cost(
+            node, rows_of, index, runs, tried=tried, extreme=block.extreme, observed=observed
+        )
 
     def _subquery(self, node: PlanNode, given: float | None, runs: float) -> LoopCost:
         """The rows of a subquery, or those that an index made for it finds: one, at the least."""
@@ -308,6 +310,7 @@ class CostModel:
                 merged.conditions += block.conditions
                 merged.aggregates = merged.aggregates or block.aggregates
                 merged.windows = merged.windows or block.windows
+                merged.extreme = merged.extreme or block.extreme
                 merged.groups = merged.groups if merged.groups is not None else block.groups
                 if merged.limit is None:
                     merged.limit, merged.offset = block.limit, block.offset

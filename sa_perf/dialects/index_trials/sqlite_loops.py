@@ -59,6 +59,7 @@ def loop_cost(
     runs: float,
     *,
     tried: bool,
+    extreme: str | None,
     observed: Callable[[Access], Access],
 ) -> LoopCost:
     """The cost of a scan or a search.
@@ -69,16 +70,19 @@ def loop_cost(
         index: that it uses; None for the table itself, or an automatic one.
         runs: how often.
         tried: the index does not exist.
+        extreme: column in lower case of which the least or the greatest value is asked for.
         observed: puts what was observed in the place of estimates.
     """
     sample = rows.sample
     row_bytes = sample.row_bytes if sample is not None else _UNKNOWN_BYTES
     if node.operation == "automatic_index":
         return _automatic(rows, row_bytes, runs)
-    if node.index is not None and node.label.startswith("SEARCH") and not node.index_condition:
-        # The end of an index is its least or greatest entry.
-        first = Access(seeks=1, visited=1, rows=1, usual_rows=1, least_rows=1)
-        return LoopCost(access=first, running=seeks(runs, rows.rows, cached=not tried))
+    if index is not None and node.label.startswith("SEARCH") and not node.index_condition:
+        leading = index.parts[0].column
+        if leading is None or leading.casefold() != extreme:
+            access = rows.scanned(rows.entries(index))
+            return LoopCost(access=access, running=runs * scan(access.visited, row_bytes))
+        return _from_its_end(rows, row_bytes, runs, tried=tried)
     if index is not None:
         return _by_index(node, rows, index, runs, tried=tried, observed=observed)
     if node.operation in ("key_lookup", "index_scan"):
@@ -87,6 +91,18 @@ def loop_cost(
         return LoopCost(access=access, running=cost + scan(runs * access.visited, row_bytes))
     access = rows.scanned()
     return LoopCost(access=observed(access), running=runs * scan(access.visited, row_bytes))
+
+
+def _from_its_end(rows: TableRows, row_bytes: float, runs: float, *, tried: bool) -> LoopCost:
+    """The least or greatest entry of an index whose row meets the conditions."""
+    kept = max(1.0, rows.scanned().rows)
+    visited = min(rows.rows, max(1.0, rows.rows / kept))
+    running = seeks(runs, rows.rows, cached=not tried)
+    if visited > 1.0:
+        size = rows.rows * row_bytes
+        running += lookups(runs * visited, size, order=0.0, together=False, cached=not tried)
+    first = Access(seeks=1, visited=visited, rows=1, usual_rows=1, least_rows=1)
+    return LoopCost(access=first, running=running)
 
 
 def _automatic(rows: TableRows, row_bytes: float, runs: float) -> LoopCost:
