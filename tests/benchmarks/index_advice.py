@@ -1,7 +1,7 @@
 """Whether advised indexes pay: the corpus of index advice at full size, with each advice applied.
 
-What is measured: milliseconds of each query (mean over its sets of values, of the median of
-several runs) without an index, with each advised one alone, and with all of them; the same with
+What is measured: milliseconds of each query (mean over its sets of values, of the fastest
+of several runs) without an index, with each advised one alone, and with all of them; the same with
 what an expert would have made where nothing was advised; and with what the sqlite3 shell's
 ``.expert`` names, where that differs. A false advice makes none of its queries twice as fast.
 

@@ -14,7 +14,7 @@ from corpus.rows import END, Rows, drawn
 
 __all__ = [
     "Choice", "CorpusQuery", "Outcome", "Schema", "Sets", "Values", "Wanted", "ago", "always", "at",
-    "by_skew", "normal", "on", "spread",
+    "by_skew", "may", "normal", "on", "spread",
 ]  # fmt: skip
 
 #: From the tables' sizes to several sets of bind values, as callers would send them.
@@ -58,10 +58,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What has to come of a query: all of these indexes, or instead one of the others; or none."""
+    """What has to come of a query: all of these indexes, or instead one of the others; or none.
+
+    Those ``besides`` may be advised too.
+    """
 
     indexes: tuple[Wanted, ...] = ()
     instead: tuple[Wanted, ...] = ()
+    besides: tuple[Wanted, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.indexes)
@@ -69,7 +73,7 @@ class Outcome:
     @property
     def acceptable(self) -> tuple[Wanted, ...]:
         """Everything that may be advised for the query."""
-        return self.indexes + self.instead
+        return self.indexes + self.instead + self.besides
 
 
 NOTHING = Outcome()
@@ -148,6 +152,11 @@ def on(table: str, *choices: str) -> Wanted:
     A choice may end in a condition: ``"created_at WHERE status = 'pending'"``.
     """
     return Wanted(table, tuple(map(_choice, choices)))
+
+
+def may(*besides: Wanted) -> Outcome:
+    """None is needed, but these do pay as measured, since they cover the query."""
+    return Outcome(besides=besides)
 
 
 def normal(key: str) -> str:

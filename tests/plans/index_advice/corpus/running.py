@@ -18,6 +18,8 @@ __all__ = ["Asked", "Measured", "applied", "measured", "run", "sent", "workload"
 
 #: A run that takes longer is not repeated; after one that takes longest no other values are tried.
 _SLOW_SECONDS = 0.3
+#: One that is fast is repeated for so long, where any is repeated.
+_SHORT_SECONDS = 0.005
 _SLOWEST_SECONDS = 3.0
 
 
@@ -26,7 +28,7 @@ class Measured:
     """Runs of a query.
 
     Attributes:
-        times: the median for each set of values, in seconds; a slow query has fewer of them.
+        times: the least for each set of values, in seconds; a slow query has fewer of them.
         rows: mean of what came back, or was changed.
         statement: as it went to the driver.
     """
@@ -77,26 +79,27 @@ def measured(
         run(connection, statement, sets[0])  # its pages, its compiled text
         for values in sets:
             several: list[float] = []
-            while len(several) < repeats:
+            while len(several) < repeats or (repeats > 1 and sum(several) < _SHORT_SECONDS):
                 started = time.perf_counter()
                 count = run(connection, statement, values)
                 several.append(time.perf_counter() - started)
                 if several[-1] > _SLOW_SECONDS:
                     break
-            times.append(statistics.median(several))
+            times.append(min(several))
             rows.append(count)
             if times[-1] > _SLOWEST_SECONDS:
                 break
-    return Measured(times=tuple(times), rows=statistics.fmean(rows), statement=statements[0])
+    statement_sent, _ = statements[0]
+    return Measured(times=tuple(times), rows=statistics.fmean(rows), statement=statement_sent)
 
 
 @contextlib.contextmanager
-def sent(engine: Engine) -> Iterator[list[str]]:
-    """The statements that go to the driver meanwhile."""
-    statements: list[str] = []
+def sent(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that go to the driver meanwhile, with their parameters."""
+    statements: list[tuple[str, Any]] = []
 
-    def listen(connection: Any, cursor: Any, statement: str, *others: Any) -> None:
-        statements.append(statement)
+    def listen(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        statements.append((statement, parameters))
 
     event.listen(engine, "before_cursor_execute", listen)
     try:

@@ -17,7 +17,7 @@ __all__ = [
     "Site", "schema",
 ]  # fmt: skip
 
-#: Of the hourly aggregates: the last of the data's time.
+#: Of the hourly aggregates, the last of the data's time; a small scale has fewer sensors.
 HOURS = 120
 
 
@@ -191,7 +191,7 @@ def _alerts(n: Any, rows: Rows) -> Mapping[str, Any]:
 
 
 def _hourly(n: Any, rows: Rows) -> Mapping[str, Any]:
-    sensors = rows["sensors"]
+    sensors = max(1, rows["hourly"] // HOURS)
     mean = cast(mixed(n, 1, 90_000), Double) / 1_000.0
     return {
         "sensor_id": n % sensors + 1,

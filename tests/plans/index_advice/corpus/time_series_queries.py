@@ -18,7 +18,19 @@ from sqlalchemy import (
     update,
 )
 
-from corpus.queries import CorpusQuery, Outcome, Sets, Values, ago, always, at, by_skew, on, spread
+from corpus.queries import (
+    CorpusQuery,
+    Outcome,
+    Sets,
+    Values,
+    ago,
+    always,
+    at,
+    by_skew,
+    may,
+    on,
+    spread,
+)
 from corpus.rows import BEGIN, END, Rows, drawn
 from corpus.time_series import HOURS, Alert, Device, Hourly, Maintenance, Reading, Sensor, Site
 
@@ -30,6 +42,9 @@ DEVICE = bindparam("device")
 OF_SENSOR = on("readings", "sensor_id, recorded_at", "sensor_id")
 BY_SENSOR = Outcome(indexes=(OF_SENSOR,))
 ALERTS = on("alerts", "sensor_id, raised_at", "sensor_id")
+#: Of 4,000 rows: where readings are found at once, looking through all sensors takes the longest.
+OF_DEVICE = on("sensors", "device_id")
+BY_SENSOR_OF_DEVICE = Outcome(indexes=(OF_SENSOR,), besides=(OF_DEVICE,))
 ALERTS_BY_SENSOR = Outcome(indexes=(ALERTS,))
 IN_BATCH = Outcome(indexes=(on("readings", "batch_id"),))
 WINDOWS = on("maintenance_windows", "device_id, starts_at", "device_id", "device_id, ends_at")
@@ -181,7 +196,7 @@ ADVISED: tuple[CorpusQuery, ...] = (
             Sensor.device_id == DEVICE
         ),
         values=spread("devices", "device"),
-        expected=BY_SENSOR,
+        expected=BY_SENSOR_OF_DEVICE,
         because="the newest row for each of four sensors, by a subquery",
         calls=2_000,
     ),
@@ -203,7 +218,7 @@ ADVISED: tuple[CorpusQuery, ...] = (
             ~exists().where(Reading.sensor_id == Sensor.id, Reading.recorded_at >= at("since")),
         ),
         values=spread("devices", "device", since=ago(days=30)),
-        expected=BY_SENSOR,
+        expected=BY_SENSOR_OF_DEVICE,
         because="NOT EXISTS for each of four sensors",
         calls=200,
     ),
@@ -224,8 +239,8 @@ ADVISED: tuple[CorpusQuery, ...] = (
                 for number in (3, 400, 900)
             )
         ),
-        expected=BY_SENSOR,
-        because="three tables from a unique serial number to a month of four sensors",
+        expected=Outcome(indexes=(OF_SENSOR, OF_DEVICE)),
+        because="three tables from a unique serial number to a month of four sensors: both joins",
         calls=200,
     ),
     CorpusQuery(
@@ -365,7 +380,7 @@ ADVISED: tuple[CorpusQuery, ...] = (
         .order_by(Alert.raised_at.desc())
         .limit(20),
         values=spread("devices", "device"),
-        expected=ALERTS_BY_SENSOR,
+        expected=Outcome(indexes=(ALERTS,), besides=(OF_DEVICE,)),
         because="a join from few sensors to their alerts",
         calls=900,
     ),
@@ -483,14 +498,16 @@ UNADVISED: tuple[CorpusQuery, ...] = (
         name="means_by_sensor",
         statement=select(Hourly.sensor_id, func.avg(Hourly.mean)).group_by(Hourly.sensor_id),
         values=always(),
-        because="an aggregate of the whole table",
+        expected_on={"sqlite": may(on("hourly", "sensor_id, mean"))},
+        because="an aggregate of the whole table; SQLite groups by a covering index (5.2x)",
         calls=5,
     ),
     CorpusQuery(
         name="readings_by_quality",
         statement=select(Reading.quality, func.avg(Reading.value)).group_by(Reading.quality),
         values=always(),
-        because="an aggregate of the whole table",
+        expected_on={"sqlite": may(on("readings", "quality"))},
+        because="an aggregate of the whole table; SQLite groups by a covering index (4.7x)",
         calls=2,
     ),
     CorpusQuery(
@@ -551,7 +568,8 @@ UNADVISED: tuple[CorpusQuery, ...] = (
         name="resolved_alerts",
         statement=select(func.count()).where(Alert.resolved_at.is_not(None)),
         values=always(),
-        because="99 rows of 100",
+        expected_on={"sqlite": may(on("alerts", "resolved_at"))},
+        because="99 rows of 100; SQLite counts them in an index alone (4.3x)",
         calls=20,
     ),
     CorpusQuery(

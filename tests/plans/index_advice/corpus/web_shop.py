@@ -222,7 +222,7 @@ FULL: Rows = {
     "outbox_events": 300_000,
 }
 #: These keep their size at any scale.
-SMALL = frozenset({"categories", "coupons"})
+SMALL = frozenset({"categories", "coupons", "products"})
 
 
 #: Salts of what callers look up, and bounds.

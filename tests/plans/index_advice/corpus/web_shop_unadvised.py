@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from corpus.queries import CorpusQuery, Sets, ago, always, at, by_skew, spread
+from corpus.queries import CorpusQuery, Sets, ago, always, at, by_skew, may, on, spread
 from corpus.rows import Rows
 from corpus.web_shop import (
     Category,
@@ -161,7 +161,8 @@ UNADVISED: tuple[CorpusQuery, ...] = (
         .order_by(_spent.c.spent.desc())
         .limit(10),
         values=always(),
-        because="an aggregate of the whole table, in a CTE",
+        expected_on={"sqlite": may(on("orders", "customer_id, total_cents"))},
+        because="an aggregate of the whole table; SQLite groups by a covering index (3.3x)",
         calls=3,
     ),
     CorpusQuery(
@@ -170,7 +171,8 @@ UNADVISED: tuple[CorpusQuery, ...] = (
         .join(Product, Product.id == Line.product_id)
         .group_by(Product.category_id),
         values=always(),
-        because="every line is read, and products are found by their key",
+        expected_on={"sqlite": may(on("order_lines", "product_id, quantity"))},
+        because="every line is read; SQLite in the order of a covering index (3.3x)",
         calls=3,
     ),
     CorpusQuery(
@@ -209,7 +211,10 @@ UNADVISED: tuple[CorpusQuery, ...] = (
         name="customers_with_newsletter",
         statement=select(func.count()).where(Customer.newsletter, Customer.deleted_at.is_(None)),
         values=always(),
-        because="six rows of ten",
+        expected=may(
+            on("customers", "deleted_at, newsletter", "newsletter, deleted_at", "deleted_at")
+        ),
+        because="six rows of ten; what is not wide is counted in an index alone (4x)",
         calls=10,
     ),
     CorpusQuery(
@@ -241,7 +246,8 @@ UNADVISED: tuple[CorpusQuery, ...] = (
             Review.stars >= bindparam("stars"), Review.is_visible.is_(true())
         ),
         values=always({"stars": 4}),
-        because="seven rows of ten",
+        expected=may(on("reviews", "is_visible, stars", "stars")),
+        because="seven rows of ten; an index alone is a tenth of the table (2 to 3x)",
         calls=20,
     ),
     CorpusQuery(
