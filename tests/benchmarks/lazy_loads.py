@@ -3,7 +3,7 @@
 What is measured: microseconds of CPU time above the same engine without sa_perf, for a lazy load
 (whose parent, relationship and application line are found each time) and for a statement in a scope
 (whose parameters are compared with those before). Beside it: sa_perf with ``n_plus_one`` off, so
-that what the search itself adds can be told.
+that what the search itself adds can be told; the aim is for that.
 
 How: a process for each subject, all alive at the same time, one round each in turn, beginning with
 another each time. A round is a number of blocks of 50 statements; its figure is the median block,
@@ -44,7 +44,7 @@ SUBJECTS: dict[str, dict[str, Any] | None] = {
     "sa_perf": {},
     "sa_perf, cursor_events": {"capture": "cursor_events"},
 }
-#: Workload -> microseconds that sa_perf may add; None: no aim.
+#: Workload -> microseconds that the search may add to recording without it; None: no aim.
 AIMS: dict[str, float | None] = {
     "lazy load of many": 6.0,
     "lazy load of one": 6.0,
@@ -203,11 +203,13 @@ def targets(figures: dict[str, dict[str, float]]) -> list[tuple[str, str, bool]]
     """(target, what was measured, whether it is reached)."""
     rows = []
     for workload, most in AIMS.items():
-        for name, base in (("sa_perf", "bare"), ("of it the search", "n_plus_one off")):
-            if most is not None:
-                added = figures[workload]["sa_perf"] - figures[workload][base]
-                title = f"{workload}, {name}: at most {most:g} us"
-                rows.append((title, f"{added:.2f} us", added <= most))
+        if most is not None:
+            found = figures[workload]
+            added, all_of_it = (
+                found["sa_perf"] - found[name] for name in ("n_plus_one off", "bare")
+            )
+            measured = f"{added:.2f} us ({all_of_it:.2f} us with recording itself)"
+            rows.append((f"{workload}, the search: at most {most:g} us", measured, added <= most))
     return rows
 
 
