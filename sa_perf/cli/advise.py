@@ -5,31 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sa_perf.cli.database import database_option, failures_in_one_line
-from sa_perf.cli.failures import FOUND, UnreadableInput
-from sa_perf.cli.options import chosen_database
+from sa_perf.cli.failures import FOUND
 from sa_perf.cli.output import OUTPUT_SCHEMA, Output, write
-from sa_perf.cli.source import from_file
+from sa_perf.cli.workload import as_written, one_source, workload_of
 from sa_perf.json_values import encoded
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine
 
-    from sa_perf.dialects import Dialect
     from sa_perf.plans.index_advice import AdviceReport, WorkloadQuery
 
 __all__ = ["advise"]
 
 _MADE_HERE = "copy"
-_WHICH_WORKLOAD = (
-    "which statements? Give --file PATH (or SA_PERF_FILE), a snapshot that the application writes "
-    "with perf.snapshot().write(path); or --sql PATH, statements that end in semicolons"
-)
 
 
 @click.command()
@@ -44,7 +37,8 @@ _WHICH_WORKLOAD = (
 @click.option(
     "--sql",
     metavar="PATH",
-    help="Statements to look at instead, each ended by a semicolon. Their literals are shown.",
+    help="Statements to look at instead, each ended by a semicolon; - is standard input. Their "
+    "literals are shown.",
 )
 @click.option(
     "--database",
@@ -104,14 +98,20 @@ def advise(
     """
     output = Output(as_json=as_json, no_color=no_color)
     with failures_in_one_line(None):
+        from sa_perf.dialects import dialect_for
+        from sa_perf.dialects.inventory import refuse_missing
         from sa_perf.migration.connecting import url_of
 
         address = url_of(url)
+        refuse_missing(address)
     with failures_in_one_line(address), _engine(address) as engine:
-        workload = _workload(engine, file, sql, database)
-        report = _report(engine, workload, output, limit, least_speedup, keep_literals=bool(sql))
+        workload = workload_of(engine, one_source(file, sql), sql, database)
+        report = _report(
+            engine, workload, output, limit, least_speedup, keep_literals=sql is not None
+        )
         if shadow is not None:
             report = _measured(engine, report, shadow, least_speedup)
+        report = as_written(report, dialect_for(engine))
     if output.as_json:
         content = {"schema": OUTPUT_SCHEMA, "command": "advise", "report": encoded(report)}
         write(json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -134,55 +134,6 @@ def _engine(url: URL) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-def _workload(
-    engine: Engine, file: str | None, sql: str | None, database: str | None
-) -> tuple[WorkloadQuery, ...]:
-    from sa_perf.dialects import dialect_for
-
-    if sql is not None:
-        return _from_sql(sql, dialect_for(engine))
-    if file is None:
-        raise click.UsageError(_WHICH_WORKLOAD)
-    snapshot = from_file(file)
-    labels = [one.label for one in snapshot.databases]
-    wanted = chosen_database(database, labels)
-    alike = [one.label for one in snapshot.databases if one.dialect == engine.dialect.name]
-    if wanted is None and len(alike) > 1:
-        from sa_perf.post import label_of
-
-        own = label_of(engine.url)
-        if own not in alike:
-            named = ", ".join(alike)
-            raise click.UsageError(f"which database is at --url? Give --database, one of: {named}")
-        wanted = own
-    if wanted is None:
-        if not alike:
-            held = ", ".join(sorted({one.dialect for one in snapshot.databases})) or "none"
-            raise UnreadableInput(
-                f"{file}: it holds nothing of a database like {engine.dialect.name}, only: {held}"
-            )
-        wanted = alike[0]
-    return snapshot.workload(wanted)
-
-
-def _from_sql(path: str, dialect: Dialect) -> tuple[WorkloadQuery, ...]:
-    from sa_perf.plans.index_advice import WorkloadQuery
-    from sa_perf.queries.fingerprint import Fingerprinter, fingerprint_of
-
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise UnreadableInput(f"cannot read {path!r}: {reason}") from error
-    shapes = Fingerprinter(dialect)
-    return tuple(
-        WorkloadQuery(
-            fingerprint=fingerprint_of(shapes.shape_of(statement, raw=True)), statement=statement
-        )
-        for statement in dialect.lexer.statements(text)
-    )
 
 
 def _report(
@@ -223,35 +174,52 @@ def _progress(output: Output) -> Iterator[Callable[[int, int], None]]:
 def _measured(
     engine: Engine, report: AdviceReport, shadow: str, least_speedup: float
 ) -> AdviceReport:
-    from sa_perf.dialects.index_trials.copies import copied
     from sa_perf.plans.index_advice.measuring import measured
 
-    with copied(engine) if shadow == _MADE_HERE else _other(engine.url, shadow) as copy:
+    with _copy(engine.url) if shadow == _MADE_HERE else _other(engine.url, shadow) as copy:
         return measured(report, copy, least_speedup=least_speedup)
 
 
 @contextmanager
+def _copy(url: URL) -> Iterator[Engine]:
+    """A copy that is made here, by the synchronous driver that Python has."""
+    from sa_perf.dialects.index_trials.copies import copied
+
+    if url.get_dialect().is_async:
+        url = url.set(drivername=url.get_backend_name())
+    with _engine(url) as engine, copied(engine) as copy:
+        yield copy
+
+
+@contextmanager
 def _other(url: URL, shadow: str) -> Iterator[Engine]:
-    from sa_perf.migration.connecting import url_of
+    from sa_perf.dialects import are_alike
+    from sa_perf.dialects.index_trials.copies import is_same_database
+    from sa_perf.dialects.inventory import refuse_missing
+    from sa_perf.migration.connecting import on_connection, url_of
 
     other = url_of(shadow)
-    same: list[Any] = [
-        (one.get_backend_name(), one.host, one.port, one.database) for one in (url, other)
-    ]
-    if same[0] == same[1]:
-        raise click.BadParameter(
-            "this is the database at --url itself; give another one, in which indexes may be made",
-            param_hint="'--apply-to-shadow'",
-        )
-    if other.get_backend_name() != url.get_backend_name():
-        raise click.BadParameter(
-            f"a copy of a {url.get_backend_name()} database is no {other.get_backend_name()} one",
-            param_hint="'--apply-to-shadow'",
-        )
+    own, theirs = url.get_backend_name(), other.get_backend_name()
+    if not are_alike(own, theirs):
+        raise _no_shadow(f"a copy of a {own} database is no {theirs} one")
     if other.get_dialect().is_async:
-        raise click.BadParameter(
-            f"{other.drivername} is asynchronous; give a URL with a synchronous driver",
-            param_hint="'--apply-to-shadow'",
+        raise _no_shadow(
+            f"{other.drivername} is asynchronous; give a URL with a synchronous driver"
         )
-    with _engine(other) as engine:
+    refuse_missing(other)
+    with failures_in_one_line(other), _engine(other) as engine:
+
+        def is_same(connection: Connection) -> bool:
+            with engine.connect() as copy:
+                return is_same_database(connection, copy)
+
+        if on_connection(url, is_same):
+            raise _no_shadow(
+                "this is the database at --url itself; give another one, in which indexes may be "
+                "made"
+            )
         yield engine
+
+
+def _no_shadow(why: str) -> click.BadParameter:
+    return click.BadParameter(why, param_hint="'--apply-to-shadow'")

@@ -33,6 +33,7 @@ __all__ = [
     "Plan",
     "PlanNode",
     "TableFacts",
+    "are_alike",
     "dialect_for",
 ]
 
@@ -52,6 +53,14 @@ def dialect_for(bind: Bind) -> Dialect:
     dialect = cast("SQLAlchemyDialect", getattr(cast("object", bind), "dialect", bind))
     name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
     return _class_for(name)(name, paramstyle=dialect.paramstyle)
+
+
+def are_alike(name: str, other: str) -> bool:
+    """Whether two of SQLAlchemy's names may mean one database: MariaDB goes by MySQL's too."""
+    kinds = _class_for(name), _class_for(other)
+    if name == other or Dialect in kinds:
+        return name == other
+    return issubclass(*kinds) or issubclass(*reversed(kinds))
 
 
 def _class_for(name: str) -> type[Dialect]:

@@ -196,6 +196,14 @@ class Lexer:
                 yield statement
             begin = end + 1
 
+    def with_marks(self, text: str) -> str:
+        """Put ``?`` in the place of every placeholder of any paramstyle, outside of literals."""
+
+        def marked(token: re.Match[str]) -> str:
+            return "?" if token.lastgroup == "placeholder" else token.group()
+
+        return self._pattern(_ANY_PLACEHOLDER).sub(marked, text)
+
     def names_and_marks(self, statement: str) -> Iterator[str]:
         """Yield words, quoted names and each other character of the code; literals as ``?``."""
         last = 0

@@ -133,7 +133,9 @@ def _asked_here(
         work(raw.dbapi_connection)  # type: ignore[arg-type]  # likewise
         return True
     finally:
-        raw.close()
+        # Given back without the pool's rollback: a StaticPool has given the same connection to the
+        # application, whose transaction may be open on it.
+        raw._close_special(transaction_reset=True)
 
 
 def _is_private(dialect: Dialect, dbapi_connection: object, engine: Engine) -> bool:

@@ -171,3 +171,46 @@ def test_tables_are_found_by_their_aliases(statement: str, tables: dict) -> None
 )
 def test_the_first_set_of_many_parameters_is_taken(parameters: object, first: object) -> None:
     assert first_parameters(parameters) == first
+
+
+@pytest.mark.parametrize(
+    ("lexer", "text", "statements"),
+    [
+        (PLAIN, "SELECT 1; SELECT 2", ["SELECT 1", "SELECT 2"]),
+        (PLAIN, "", []),
+        (PLAIN, " ;;\n; -- nothing\n", []),
+        (PLAIN, "-- first;\n/* ; */ SELECT 1 -- ;\n;", ["SELECT 1 -- ;"]),
+        (PLAIN, "SELECT ';', \";\", [;] ; SELECT 2", ["SELECT ';', \";\", [;]", "SELECT 2"]),
+        (PLAIN, "SELECT 'never; closed", ["SELECT 'never; closed"]),
+        (DOLLARS, "SELECT $x$;$x$; SELECT E'\\';'", ["SELECT $x$;$x$", "SELECT E'\\';'"]),
+        (BACKSLASHES, "SELECT '\\';'; # ;\nSELECT 2", ["SELECT '\\';'", "SELECT 2"]),
+        (PLAIN, "SELECT :a;SELECT ?1", ["SELECT :a", "SELECT ?1"]),
+    ],
+)
+def test_a_text_falls_into_statements(lexer: Lexer, text: str, statements: list[str]) -> None:
+    assert list(lexer.statements(text)) == statements
+
+
+@given(text=st.text(alphabet=st.sampled_from("a1;'\"-/*\n $?:%"), max_size=60))
+def test_statements_hold_no_end_outside_of_literals(text: str) -> None:
+    for lexer in (PLAIN, DOLLARS, BACKSLASHES):
+        for statement in lexer.statements(text):
+            assert statement == statement.strip() != ""
+            assert list(lexer.statements(statement)) == [statement]
+
+
+def test_a_thousand_statements_of_one_text_are_read_in_one_pass() -> None:
+    text = "SELECT 'x;' /* ; */ FROM t WHERE a = ?;\n" * 1_000
+    assert len(list(PLAIN.statements(text))) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("lexer", "text", "marked"),
+    [
+        (PLAIN, "a = :x AND b = ?2 AND c = ':y'", "a = ? AND b = ? AND c = ':y'"),
+        (DOLLARS, "a = $1::int AND %(b)s = b || '%s'", "a = ?::int AND ? = b || '%s'"),
+        (BACKSLASHES, "a = %s AND b = \"%s\" # %s", "a = ? AND b = \"%s\" # %s"),
+    ],
+)  # fmt: skip
+def test_every_placeholder_becomes_a_mark(lexer: Lexer, text: str, marked: str) -> None:
+    assert lexer.with_marks(text) == marked

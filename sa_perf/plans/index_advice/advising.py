@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sa_perf.dialects import DBAPIConnection, Dialect, TableFacts, dialect_for
 from sa_perf.dialects.index_trials import IndexTrial, open_trial
 from sa_perf.dialects.relations import tables_by_alias
-from sa_perf.errors import ExplainError, ExplainRefused
+from sa_perf.errors import ExplainError, ExplainRefused, SaPerfError
 from sa_perf.plans.asking import ask, engine_of
 from sa_perf.plans.index_advice.accesses import Tables
 from sa_perf.plans.index_advice.candidates import popularity
@@ -87,9 +87,14 @@ def advise(
         )
         return advisor.report(database_label(engine.url), queries, ranked[:limit])
 
-    return ask(
-        engine, connection, work, timeout_seconds=timeout_seconds, call="advise(s, workload)"
-    )
+    try:
+        return ask(
+            engine, connection, work, timeout_seconds=timeout_seconds, call="advise(s, workload)"
+        )
+    except SaPerfError:
+        raise
+    except Exception as error:  # the driver's: no connection, or one that was lost
+        raise ExplainError(dialect_for(engine).reason(error, "", None)) from error
 
 
 class _Advisor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, Index, Integer, MetaData, Table, column, func, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import DropIndex
 
 from sa_perf.dialects import Dialect, dialect_for
-from sa_perf.dialects.index_trials.definition import IndexDefinition
+from sa_perf.dialects.index_trials.definition import IndexDefinition, fitting_name
 from sa_perf.dialects.index_trials.values import Row, Shape
 from sa_perf.errors import ExplainError, ExplainRefused
 from sa_perf.plans.index_advice.results import AdviceReport, Gain, IndexAdvice, Unadvised
@@ -66,10 +67,13 @@ def measured(
         connection = connection.execution_options(**UNRECORDED)
         bench = _Bench(connection, dialect_for(copy), draws=draws, seed=seed, now=now)
         statements = {gain.fingerprint: gain.statement for gain in _gains(report.advice)}
+        owners = [one.definition for one in report.advice]
+        # Before as well, or the indexes would be praised for what new statistics do.
+        bench.renew_statistics(owners)
         before = bench.run(statements)
         with ExitStack() as stack:
             built = [bench.make(one, stack) for one in report.advice]
-            bench.renew_statistics({one.definition.table for one in report.advice})
+            bench.renew_statistics(owners)
             after = bench.run(statements)
     advice, refused = [], []
     for one, seconds in zip(report.advice, built, strict=True):
@@ -101,11 +105,12 @@ def _timed(gain: Gain, before: Mapping[str, float], after: Mapping[str, float]) 
 
 
 def _refused(advice: IndexAdvice, gain: Gain) -> Unadvised:
-    ratio = f"{gain.measured_ratio:.1f} times" if gain.measured_ratio else "not measurably"
+    ratio = gain.measured_ratio
+    found = "could not be measured" if ratio is None else f"made it {ratio:.1f} times as fast"
     return Unadvised(
         fingerprint=gain.fingerprint,
         statement=gain.statement,
-        because=f"{advice.create_sql} made it {ratio} as fast on the copy, which does not pay.",
+        because=f"{advice.create_sql} {found} on the copy, which does not pay.",
     )
 
 
@@ -146,30 +151,46 @@ class _Bench:
         index = advice.definition
         self._made += 1
         # Two indexes may differ in nothing that their names say.
-        name = f"{index.name[:50]}_try{self._made}"
+        name = fitting_name(index.name, f"_try{self._made}")
         sql = index.create_sql(self._dialect, name=name)
+        made: list[str] = []
+        # First, so that an interruption leaves nothing behind.
+        stack.callback(self._drop, index, name, made)
         began = self._now()
         try:
-            self._connection.exec_driver_sql(sql)
-            self._connection.commit()
+            self._change(sql)
         except SQLAlchemyError as error:
             self._connection.rollback()
             reason = self._dialect.reason(getattr(error, "orig", None) or error, sql, None)
             raise ExplainError(f"{sql} cannot be made in the copy: {reason}") from error
-        seconds = self._now() - began
-        stack.callback(self._drop, index, name)
-        return seconds
+        made.append(name)
+        return self._now() - began
 
-    def renew_statistics(self, tables: Iterable[str]) -> None:
-        """Let the planner know of the new indexes."""
-        for name in sorted(tables):
-            self._connection.exec_driver_sql(self._dialect.analyze_command(name))
-            self._connection.commit()
+    def renew_statistics(self, indexes: Iterable[IndexDefinition]) -> None:
+        """Let the planner know of the tables as they are now, where that is allowed."""
+        for name, schema in dict.fromkeys((one.table, one.schema) for one in indexes):
+            with suppress(SQLAlchemyError):
+                self._change(self._dialect.analyze_command(name, schema))
+            self._connection.rollback()
 
-    def _drop(self, index: IndexDefinition, name: str) -> None:
+    def _drop(self, index: IndexDefinition, name: str, made: Sequence[str]) -> None:
         self._connection.rollback()
         owner = Table(index.table, MetaData(), Column("any"), schema=index.schema)
-        Index(name, owner.c.any).drop(self._connection)
+        try:
+            self._connection.execute(DropIndex(Index(name, owner.c.any)))
+            self._connection.commit()
+        except SQLAlchemyError as error:
+            self._connection.rollback()
+            if made:
+                reason = self._dialect.reason(getattr(error, "orig", None) or error, "", None)
+                raise ExplainError(
+                    f"the index {name} is left in the copy; drop it there: {reason}"
+                ) from error
+
+    def _change(self, sql: str) -> None:
+        # Without parameters a driver leaves each % as it is.
+        options = {"no_parameters": True}
+        self._connection.exec_driver_sql(sql, execution_options=options)
         self._connection.commit()
 
     def _time(self, statement: str) -> float:

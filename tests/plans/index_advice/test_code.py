@@ -175,9 +175,7 @@ def test_on_postgresql_code_and_migration_make_what_the_sql_makes(
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)
-def test_on_mariadb_code_and_migration_make_what_the_sql_makes(
-    name: str, mariadb_database
-) -> None:
+def test_on_mariadb_code_and_migration_make_what_the_sql_makes(name: str, mariadb_database) -> None:
     is_the_same_by_every_way(mariadb_database.engine(), EVERYWHERE[name], MARIADB)
 
 
