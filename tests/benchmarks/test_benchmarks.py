@@ -162,6 +162,16 @@ def test_lazy_loads_are_measured_for_every_subject() -> None:
     assert len(document["targets"]) == 4
 
 
+def test_index_advice_is_measured_beside_the_expert_s() -> None:
+    arguments = "--quick --json --databases sqlite --schemas time_series"
+    document = json.loads(run("index_advice.py", *arguments.split()))
+    (summary,) = document["summaries"]
+    assert summary["advised"] == summary["verified"] > 5
+    assert summary["gains"] >= summary["gains_twice_as_fast"] > 5
+    (measurement,) = document["measurements"]["sqlite"]
+    assert measurement["expert_unavailable"] or len(measurement["compared"]) == 45
+
+
 @pytest.mark.parametrize("sketch", ["sa_perf", "ddsketch", "hdrhistogram"])
 def test_histogram_has_a_row_for_each_sketch(sketch: str, histogram_table: str) -> None:
     assert sketch in histogram_table

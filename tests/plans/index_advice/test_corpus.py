@@ -41,6 +41,12 @@ SUPERFLUOUS = {
     ("postgresql", "ix_payments_state_created_at"): "payments (created_at) is there for others",
     ("postgresql", "ix_readings_batch_id_sensor_id"): "readings (batch_id) is there for others",
 }
+#: Advised though another that is advised begins with it: (dialect, index).
+BEGINNINGS = {
+    ("sqlite", "ix_alerts_sensor_id"),
+    ("sqlite", "ix_readings_batch_id"),
+    ("postgresql", "ix_readings_batch_id"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +159,12 @@ def test_an_advised_index_is_used_and_halves_the_work(dialect, schema, trials) -
     assert faults_of_indexes(trials(dialect, schema, SMALL), dialect) == []
 
 
+@BY_DIALECT
+@BY_SCHEMA
+def test_no_advised_index_begins_another(dialect, schema, trials) -> None:
+    assert beginnings(trials(dialect, schema, SMALL), dialect) == []
+
+
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1_800)
 @BY_DIALECT
@@ -195,6 +207,21 @@ def faults_of_indexes(trial: Trial, dialect: str) -> list[str]:
                 before, after = trial.before[query].amount, trial.after[query].amount
                 faults.append(f"{query}: {before:.0f} -> {after:.0f} by {name}")
     return faults
+
+
+def beginnings(trial: Trial, dialect: str) -> list[str]:
+    """Advised indexes that another advised one makes needless."""
+    indexes = [advice.definition for advice in trial.report.advice]
+    return [
+        f"{one.name} begins {other.name}"
+        for one in indexes
+        for other in indexes
+        if one is not other
+        and (dialect, one.name) not in BEGINNINGS
+        and (one.table, one.predicate) == (other.table, other.predicate)
+        and other.keys[: len(one.keys)] == one.keys
+        and set(one.include) <= {*other.include, *other.columns}
+    ]
 
 
 def index_name(create_sql: str) -> str:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from corpus import time_series, time_series_queries, web_shop, web_shop_advised, web_shop_unadvised
+from corpus import (
+    time_series,
+    time_series_queries,
+    web_shop,
+    web_shop_customers,
+    web_shop_goods,
+    web_shop_unadvised,
+)
 from corpus.queries import Schema
 from corpus.rows import fill
 
 __all__ = ["SCHEMAS", "TIME_SERIES", "WEB_SHOP", "generate"]
 
-WEB_SHOP = web_shop.schema(web_shop_advised.ADVISED + web_shop_unadvised.UNADVISED)
+WEB_SHOP = web_shop.schema(
+    web_shop_customers.OF_CUSTOMERS + web_shop_goods.OF_GOODS + web_shop_unadvised.UNADVISED
+)
 TIME_SERIES = time_series.schema(time_series_queries.ADVISED + time_series_queries.UNADVISED)
 SCHEMAS: tuple[Schema, ...] = (WEB_SHOP, TIME_SERIES)
 

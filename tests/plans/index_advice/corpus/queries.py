@@ -14,7 +14,7 @@ from corpus.rows import END, Rows, drawn
 
 __all__ = [
     "Choice", "CorpusQuery", "Outcome", "Schema", "Sets", "Values", "Wanted", "ago", "always", "at",
-    "by_skew", "may", "normal", "on", "spread",
+    "by_skew", "may", "normal", "on", "spread", "windows",
 ]  # fmt: skip
 
 #: From the tables' sizes to several sets of bind values, as callers would send them.
@@ -190,6 +190,13 @@ def by_skew(table: str, name: str, **others: Any) -> Values:
 def spread(table: str, name: str, **others: Any) -> Values:
     """Keys from all over a table; and the others."""
     return lambda rows: [{name: int(rows[table] * draw) or 1, **others} for draw in DRAWS]
+
+
+def windows(**span: float) -> Values:
+    """Spans of time as ``since`` and ``until``: the last one, and some before."""
+    return always(
+        *({"since": ago(**span, hours=n), "until": ago(hours=n)} for n in (0, 900, 9_000))
+    )
 
 
 def _choice(written: str) -> Choice:
