@@ -479,3 +479,48 @@ def test_connections_that_failed_are_counted_for_each_engine_of_a_database(tmp_p
     perf.reset()
     (database,) = perf.snapshot().databases
     assert database.connection_errors == 0
+
+
+def _shop(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INT)")
+        rows = [(n, n * 7919 % 900) for n in range(5_000)]
+        connection.exec_driver_sql("INSERT INTO orders VALUES (?, ?)", rows)
+        connection.execute(text("SELECT * FROM orders WHERE customer_id = 7")).all()
+
+
+def test_what_was_recorded_is_advised_and_nothing_more_is_recorded(sqlite_database) -> None:
+    engine = sqlite_database.engine()
+    perf = sa_perf.install(engine)
+    _shop(engine)
+    before = calls(perf)
+    (report,) = perf.advise()
+    assert [one.definition.columns for one in report.advice] == [("customer_id",)]
+    assert report.database == perf.snapshot().databases[0].label
+    assert calls(perf) == before
+    assert perf.snapshot().advice == (report,)
+    assert perf.advise(least_speedup=1e9)[0].advice == ()
+    assert perf.snapshot().advice[0].advice == ()
+
+
+def test_each_database_gets_a_report_of_its_own_statements(tmp_path) -> None:
+    engines = [create_engine(f"sqlite:///{tmp_path / name}.db") for name in ("one", "two")]
+    perf = sa_perf.install(Engine)
+    _shop(engines[0])
+    with engines[1].connect() as connection:
+        connection.execute(text("SELECT 1 + 1"))
+    reports = {one.database.rpartition("/")[2]: one for one in perf.advise()}
+    assert len(reports["one.db"].advice) == 1
+    assert reports["two.db"].advice == ()
+    assert reports["two.db"].unadvised == ()
+    for engine in engines:
+        engine.dispose()
+
+
+def test_an_engine_that_is_gone_is_not_advised() -> None:
+    engine = create_engine("sqlite://")
+    perf = sa_perf.install(engine)
+    _shop(engine)
+    del engine
+    gc.collect()
+    assert perf.advise() == ()

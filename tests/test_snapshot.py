@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 import sa_perf
 from sa_perf import Snapshot
@@ -383,3 +385,47 @@ def test_a_query_is_found_by_the_beginning_of_its_fingerprint(three) -> None:
 
 def test_sums_are_over_all_queries(three) -> None:
     assert (three.calls, three.errors, three.total_seconds) == (12, 1, 6.0)
+
+
+def test_the_advice_of_a_database_survives_the_json_form(tmp_path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    perf = sa_perf.install(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INT)")
+        rows = [(n, n * 7919 % 900) for n in range(5_000)]
+        connection.exec_driver_sql("INSERT INTO orders VALUES (?, ?)", rows)
+    with engine.connect() as connection:
+        for sql in ("SELECT * FROM orders WHERE customer_id = 77", "SELECT * FROM gone"):
+            with contextlib.suppress(DBAPIError):
+                connection.exec_driver_sql(sql).all()
+    try:
+        (report,) = perf.advise()
+        taken = perf.snapshot()
+    finally:
+        perf.uninstall()
+        engine.dispose()
+    assert [one.definition.columns for one in report.advice] == [("customer_id",)]
+    assert report.advice[0].gains[0].plan_after is not None
+    assert len(report.unadvised) == 1
+    assert taken.advice == (report,)
+    assert Snapshot.from_json(taken.to_json()).advice == (report,)
+    assert taken.of_database(report.database).advice == (report,)
+    assert taken.of_database("another").advice == ()
+    assert "= 77" not in json.dumps(taken.to_dict()["advice"])
+
+
+def test_a_workload_holds_calls_times_and_rows_of_one_database(snapshot) -> None:
+    label = snapshot.databases[0].label
+    (first, second) = snapshot.queries[:2]
+    other = replace(first, database="other", fingerprint="other-database")
+    evicted = replace(first, fingerprint="other")
+    never = replace(second, fingerprint="never", calls=0)
+    one = replace(snapshot, queries=(first, second, other, evicted, never))
+    found = one.workload(label)
+    assert [each.fingerprint for each in found] == [first.fingerprint, second.fingerprint]
+    assert (found[0].statement, found[0].calls) == (first.statement, first.calls)
+    assert found[0].mean_seconds == first.mean_seconds
+    assert found[0].mean_rows == first.rows / first.calls
+    assert [each.fingerprint for each in one.workload("other")] == ["other-database"]
+    assert len(one.workload()) == 3
+    assert one.workload("nowhere") == ()

@@ -155,3 +155,50 @@ def test_no_value_is_kept_in_a_reading() -> None:
     )
     assert "canary" not in repr(reading)
     assert "7316" not in repr(reading)
+
+
+@pytest.mark.parametrize(
+    ("sql", "constant", "kept"),
+    [
+        ("a IS NULL", "a IS NULL", "a IS NULL"),
+        ("a IS NOT NULL", "NOT a IS NULL", "NOT a IS NULL"),
+        ("a = 'x'", None, "a = 'x'"),
+        ("t.a > -5", None, "a > -5"),
+        ("a IN (1, 2)", None, "a IN (1, 2)"),
+        ("(a = 1 OR b = 2)", None, "a = 1 OR b = 2"),
+        ("a = ?", None, None),
+        ("a = random()", None, None),
+        ("a = (SELECT 1)", None, None),
+        ("lower(a) = 'x'", None, None),
+        ("a = b", "a = b", "a = b"),
+    ],
+)
+def test_a_condition_that_is_alike_in_each_call_is_known_as_such(
+    sql: str, constant: str | None, kept: str | None
+) -> None:
+    text = f"SELECT * FROM t WHERE {sql}"
+    assert [one.constant for one in block(text).conditions] == [constant]
+    assert [one.constant for one in block(text, keep_literals=True).conditions] == [kept]
+
+
+def test_a_condition_on_two_tables_is_no_constant() -> None:
+    sql = "SELECT * FROM t JOIN u ON t.b < u.x"
+    assert [one.constant for one in block(sql).conditions] == [None]
+
+
+@pytest.mark.parametrize("paramstyle", ["qmark", "format", "pyformat", "numeric_dollar", "named"])
+def test_in_a_shape_a_question_mark_stands_for_a_literal(paramstyle: str) -> None:
+    dialect = dialect_for("postgresql")
+    dialect.paramstyle = paramstyle
+    sql = "SELECT * FROM t WHERE a = ? AND b IN (?) LIMIT ?"
+    (found,) = read(sql, dialect=dialect, facts=FACTS, shape=True).blocks
+    assert [one.kind for one in found.conditions] == ["equal", "in"]
+    assert [one.constant for one in found.conditions] == [None, None]
+    assert found.limited
+
+
+def test_literals_are_kept_only_where_that_is_asked_for() -> None:
+    sql = "SELECT * FROM t WHERE coalesce(a, 'secret') = ? AND b = 'secret'"
+    dialect = dialect_for("sqlite")
+    assert "secret" not in repr(read(sql, dialect=dialect, facts=FACTS))
+    assert "secret" in repr(read(sql, dialect=dialect, facts=FACTS, keep_literals=True))

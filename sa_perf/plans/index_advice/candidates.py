@@ -70,6 +70,8 @@ def exists(index: IndexDefinition, facts: TableFacts) -> bool:
 
 
 def _begins(existing: IndexFacts, index: IndexDefinition) -> bool:
+    if existing.method.casefold() != "btree":
+        return False  # a BRIN, GIN or hash index serves other conditions
     if existing.predicate is not None and existing.predicate != index.predicate:
         return False
     keys = index.keys
