@@ -12,6 +12,7 @@ __all__ = [
     "ExplainError",
     "ExplainRefused",
     "InvalidCursor",
+    "InvalidHistogram",
     "InvalidPageRequest",
     "InvalidPolicy",
     "InvalidSettings",
@@ -57,6 +58,10 @@ class NotInstalled(SaPerfError, LookupError):
 
 class InvalidSnapshot(SaPerfError, ValueError):
     """A file or an answer is no snapshot of a schema that this version reads."""
+
+
+class InvalidHistogram(SaPerfError, ValueError):
+    """Stored bytes are no histogram: damaged, cut, or of a newer version."""
 
 
 class UnsupportedDatabase(SaPerfError, ValueError):

@@ -100,12 +100,19 @@ class Histogram:
             self.add(nanoseconds)
 
     def merge(self, other: Histogram) -> None:
-        """Add all counts of another histogram; exact and commutative."""
+        """Add all counts of another histogram; exact and commutative.
+
+        Raises:
+            ValueError: a count would pass 2**63 - 1; those of shorter durations are added already.
+        """
         for index, count in other.items():
             at = index - self._first
             if not 0 <= at < len(self._counts):
                 at = self._cover(index)
             total = self._counts[at] + count
+            if total > _MAX_COUNT:
+                message = f"histogram bucket {index!r} with count {total!r}: want 1..{_MAX_COUNT}"
+                raise ValueError(message)
             self._widen(total)
             self._counts[at] = total
 
@@ -148,7 +155,9 @@ class Histogram:
         """
         histogram = cls()
         for index, count in items:
-            at = histogram._cover(index) if 0 <= index < BUCKETS else None
+            at: int | None = index - histogram._first
+            if not 0 <= index - histogram._first < len(histogram._counts):
+                at = histogram._cover(index) if 0 <= index < BUCKETS else None
             total = count if at is None else histogram._counts[at] + count
             if at is None or count < 1 or total > _MAX_COUNT:
                 message = (
@@ -156,7 +165,8 @@ class Histogram:
                     f"want 0..{BUCKETS - 1} and 1..{_MAX_COUNT}"
                 )
                 raise ValueError(message)
-            histogram._widen(total)
+            if total > 65_535:
+                histogram._widen(total)
             histogram._counts[at] = total
         return histogram
 

@@ -134,6 +134,13 @@ def test_merging_counts_on_beyond_16_bits() -> None:
     assert histogram.items() == [(7, 80_000), (900, 1)]
 
 
+def test_merging_beyond_63_bits_is_refused() -> None:
+    histogram = Histogram.from_items([(7, (1 << 63) - 1)])
+    with pytest.raises(ValueError, match="bucket 7 with count 9223372036854775808"):
+        histogram.merge(Histogram.from_items([(7, 1)]))
+    assert histogram.items() == [(7, (1 << 63) - 1)]
+
+
 def test_a_widened_histogram_still_grows_to_both_sides() -> None:
     histogram = Histogram.from_items([(400, 70_000)])
     histogram.add(bucket_bounds(10)[0])
