@@ -24,11 +24,10 @@ _MAX_CHOSEN = 3
 _WORTH = 0.8
 _WORTH_OF_MORE = 0.5
 #: What makes an index bigger must be worth that much.
-_COVERING_WORTH = 0.5
-#: The same, where an index has the keys already.
-_COVERING_DOUBT = 0.125
 _PARTIAL_WORTH = 0.5
 _KEY_WORTH = 0.9
+#: A covering index is doubted so much more where another has its keys already.
+_KEYS_ARE_THERE = 0.25
 _LITTLE = 0.02
 #: Above this share of a table's rows an index on what they have in common pays for few values.
 _SKEWED = 0.05
@@ -83,7 +82,9 @@ def prepared(
     dialect, facts = trial.dialect, tables.facts
     try:
         dialect.require_explainable(query.statement)
-    except ExplainRefused:
+    except ExplainRefused as error:
+        if query.statement.lstrip()[:6].casefold() == "select":
+            raise CannotSay(str(error)) from error
         return None  # no statement that reads
     reading = read(
         query.statement, dialect=dialect, facts=facts, shape=True, keep_literals=keep_literals
@@ -116,6 +117,9 @@ def _big_scans(before: TrialPlan, facts: Mapping[str, TableFacts], least_rows: i
         name = (node.relation or "").casefold()
         known = facts.get(name)
         rows = known.rows_estimate if known is not None else node.examined_rows
+        # One that the statement does not name is a view's, and may be of any size.
+        if rows is None and known is None:
+            rows = least_rows
         if node.operation in _SCANS and (rows or 0.0) >= least_rows:
             found.add(name)
     return found
@@ -277,21 +281,19 @@ class Chooser:
         found, index = tried
         score = ((found.cost or 0.0) + before * _LITTLE) / _KEY_WORTH ** len(index.keys)
         if index.include:
-            score /= _COVERING_WORTH
+            score /= self._trial.covering_worth
         if index.predicate is not None and not self._is_small(index):
             score /= _PARTIAL_WORTH
         return score
 
     def _doubt(self, case: Case, index: IndexDefinition) -> float:
-        """How much of what a covering index is said to save is taken for true.
-
-        Planners charge for rows as if they came from a disk, which in memory they do not.
-        """
+        """How much of what a covering index is said to save is taken for true."""
         if not index.include:
             return 1.0
         known = [one.facts for one in case.accesses if one.facts.name == index.table]
         plain = replace(index, include=())
-        return _COVERING_DOUBT if any(exists(plain, one) for one in known) else _COVERING_WORTH
+        there = any(exists(plain, one) for one in known)
+        return self._trial.covering_worth * (_KEYS_ARE_THERE if there else 1.0)
 
     def _is_small(self, index: IndexDefinition) -> bool:
         """Whether a condition leaves out more than half of the rows."""

@@ -312,3 +312,28 @@ def test_a_temporary_table_is_none_that_can_be_told_of(shop: Engine) -> None:
         connection.exec_driver_sql("CREATE TEMP TABLE mine (a INT)")
         report = advise(connection, workload("SELECT * FROM mine WHERE a = ?"))
     assert reasons(report) == ["OperationalError: no such table: mine"]
+
+
+def test_a_view_is_told_of(shop: Engine, hypopg_database) -> None:
+    server = hypopg_database.engine()
+    fill(server)
+    for engine, mark in ((shop, "?"), (server, "%s")):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE VIEW mine AS SELECT * FROM orders")
+        report = advise(engine, workload(f"SELECT * FROM mine WHERE customer_id = {mark}"))
+        assert reasons(report) == ["it reads mine, whose own statement is not looked into."]
+
+
+@pytest.mark.parametrize(
+    ("statement", "because"),
+    [
+        (f"{BY_CUSTOMER} AND status = '{'x' * 200_000}'", "at most 200000 are explained"),
+        (f"{BY_CUSTOMER}\0", "NUL character"),
+        (f"{BY_CUSTOMER}; {BY_CUSTOMER}", "more than one statement"),
+    ],
+)
+def test_a_query_that_is_not_looked_at_is_told_of(
+    shop: Engine, statement: str, because: str
+) -> None:
+    (reason,) = reasons(advise(shop, workload(statement)))
+    assert because in reason
