@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sa_perf.dialects.index_trials.definition import IndexDefinition
 from sa_perf.errors import ExplainRefused
@@ -48,6 +48,11 @@ class IndexTrial:
         facts: of the tables that may be asked about, by the names that statements give them.
         timeout_seconds: limit for each question to the database, > 0.
     """
+
+    #: What a plan may cost at most with a covering index, as a share of that without, for the index
+    #: to be worth its size. Planners charge for rows as if they came from a disk; in memory they
+    #: do not, so what such an index saves is overrated.
+    covering_worth: ClassVar[float] = 0.35
 
     def __init__(
         self,

@@ -68,6 +68,9 @@ class SQLiteTrial(IndexTrial):
     not. Of several costs, without an index the least is told, with one the greatest.
     """
 
+    #: The prices of rows were measured in memory.
+    covering_worth = 0.5
+
     def __init__(
         self,
         dialect: Dialect,
