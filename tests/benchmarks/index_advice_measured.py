@@ -316,7 +316,7 @@ class _Trials:
         return GainMeasured(
             query=name,
             index=advice.create_sql,
-            expected=bool(outcome) and not unwanted(outcome, [advice.definition]),
+            expected=not unwanted(outcome, [advice.definition]),
             before=one.measured.seconds,
             alone=after.seconds,
             alone_ratio=one.measured.over(after),
