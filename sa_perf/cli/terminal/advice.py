@@ -21,6 +21,8 @@ _GAINS_SHOWN = 5
 _UNADVISED_SHOWN = 10
 _FINGERPRINT_CHARACTERS = 8
 _MEGABYTE = 1_000_000
+#: A statement that is so much as fast, or less, has become slower; more may be noise.
+_SLOWER = 0.67
 
 
 def advice(report: AdviceReport) -> Iterator[RenderableType]:
@@ -64,6 +66,8 @@ def _parts(one: IndexAdvice) -> Iterator[RenderableType]:
         yield Padding(Text(title, "dim"), (0, 0, 0, 2))
         yield _code(code, language)
     yield Padding(_gains(one.gains), (0, 0, 0, 2))
+    if one.touched:
+        yield Padding(_touched(one.touched), (0, 0, 0, 2))
     first = one.gains[0] if one.gains else None
     if first is not None:
         yield Padding(Text("Before", "dim"), (0, 0, 0, 2))
@@ -122,6 +126,22 @@ def _gains(gains: Sequence[Gain]) -> RenderableType:
             tables.Statement(one.statement, lines=1),
         )
     return table
+
+
+def _touched(touched: Sequence[Gain]) -> RenderableType:
+    """Statements that use it without being the reason for it: how many, and what became slower."""
+    measured = [one for one in touched if one.measured_ratio is not None]
+    slower = [one for one in measured if (one.measured_ratio or 1.0) < _SLOWER]
+    if slower:
+        listed = ", ".join(
+            f"{one.fingerprint[:_FINGERPRINT_CHARACTERS]} {_mean(one)}" for one in slower
+        )
+        return Text(one_line(f"Slower with it on the copy: {listed}."), "bold red")
+    others = (
+        "one other statement" if len(touched) == 1 else f"{count(len(touched))} other statements"
+    )
+    shown = "none of which became slower" if measured else "see --apply-to-shadow for their times"
+    return Text(f"The planner would use it for {others} too; {shown}.", "dim")
 
 
 def _mean(one: Gain) -> str:

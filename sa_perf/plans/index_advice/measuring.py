@@ -81,6 +81,7 @@ def measured(
             one,
             build_seconds=seconds,
             gains=tuple(_timed(gain, before, after) for gain in one.gains),
+            touched=tuple(_timed(gain, before, after) for gain in one.touched),
         )
         ratios = [gain.measured_ratio for gain in timed.gains if gain.measured_ratio is not None]
         if ratios and max(ratios) < least_speedup:
@@ -93,7 +94,7 @@ def measured(
 
 
 def _gains(advice: Iterable[IndexAdvice]) -> Iterable[Gain]:
-    return (gain for one in advice for gain in one.gains)
+    return (gain for one in advice for gain in (*one.gains, *one.touched))
 
 
 def _timed(gain: Gain, before: Mapping[str, float], after: Mapping[str, float]) -> Gain:

@@ -31,7 +31,7 @@ class WorkloadQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """What one statement gains by an index.
+    """What becomes of one statement by an index.
 
     Attributes:
         fingerprint: of the statement.
@@ -92,6 +92,8 @@ class IndexAdvice:
         alembic_upgrade: the operation that makes it, as lines of a migration.
         alembic_downgrade: the operation that drops it.
         gains: statements that it helps, most saved time first.
+        touched: other statements that the planner would use it for as well; a copy shows whether
+            one of them becomes slower.
         verified: the planner was seen to use it.
         unverified_because: why not, as a sentence; None where it is verified.
         size_bytes: estimate of what it takes on disk; None if unknown.
@@ -110,6 +112,7 @@ class IndexAdvice:
     gains: tuple[Gain, ...]
     verified: bool
     unverified_because: str | None = None
+    touched: tuple[Gain, ...] = ()
     size_bytes: int | None = None
     writes: int = 0
     makes_redundant: tuple[str, ...] = ()

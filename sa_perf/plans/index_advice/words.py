@@ -57,6 +57,7 @@ class Words:
             alembic_upgrade=upgrade_operation(index, dialect, name=name),
             alembic_downgrade=drop_operation(index, dialect, name=name),
             gains=tuple(self._gain(one) for one in sorted(settled.helped, key=_weight)),
+            touched=tuple(self._gain(one) for one in sorted(settled.touched, key=_weight)),
             verified=unverified is None,
             unverified_because=unverified,
             size_bytes=settled.size_bytes,
