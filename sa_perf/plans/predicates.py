@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects import Dialect, TableFacts
+from sa_perf.dialects.parsing import quiet_sqlglot
 from sa_perf.dialects.statement import first_parameters
 from sa_perf.plans.conditions import ConditionReader, values_by_name
 from sa_perf.plans.reading import Block, JoinPair, OrderKey, Reading
@@ -81,7 +82,8 @@ def _parsed(
     if shape and dialect.paramstyle != "qmark":
         text = dialect.lexer.rewrite(text, "qmark", lambda key: f":literal{key}")
     try:
-        trees = sqlglot.parse(text, read=dialect.sqlglot_name)
+        with quiet_sqlglot():
+            trees = sqlglot.parse(text, read=dialect.sqlglot_name)
     except (SqlglotError, RecursionError):
         return None, {}
     if len(trees) != 1 or trees[0] is None:

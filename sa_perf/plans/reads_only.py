@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from sa_perf.dialects import Dialect
+from sa_perf.dialects.parsing import quiet_sqlglot
 from sa_perf.errors import ExplainRefused
 
 __all__ = ["require_read"]
@@ -38,7 +39,8 @@ def require_read(statement: str, dialect: Dialect) -> None:
         raise ExplainRefused(f"NEXT VALUE FOR does more than read; {_INSTEAD}")
     text = dialect.lexer.rewrite(statement, dialect.paramstyle, lambda key: ":value")
     try:
-        trees = sqlglot.parse(text, read=dialect.sqlglot_name)
+        with quiet_sqlglot():
+            trees = sqlglot.parse(text, read=dialect.sqlglot_name)
     except (SqlglotError, RecursionError) as error:
         raise ExplainRefused(
             f"the statement cannot be read, so it may be more than a read; {_INSTEAD}"

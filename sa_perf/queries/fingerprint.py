@@ -12,10 +12,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from sa_perf.dialects.parsing import quiet_sqlglot
 
 if TYPE_CHECKING:
     from sa_perf.dialects import Dialect
@@ -67,7 +66,6 @@ _KINDS = {
 #: PostgreSQL nests comments; a regular expression follows to this depth.
 _COMMENT_DEPTH = 4
 _LOGGER = logging.getLogger("sa_perf")
-_SQLGLOT_LOGGER = logging.getLogger("sqlglot")
 
 
 def fingerprint_of(shape: str) -> str:
@@ -139,7 +137,7 @@ class Fingerprinter:
         from sqlglot.errors import SqlglotError
 
         try:
-            with _sqlglot_quiet():
+            with quiet_sqlglot():
                 tree = sqlglot.parse_one(shape, read=self._grammar)
             if isinstance(tree, sqlglot.exp.Command):
                 return shape
@@ -151,21 +149,6 @@ class Fingerprinter:
                 "sqlglot failed on a statement; its token-level shape stands", exc_info=True
             )
             return shape
-
-
-@contextmanager
-def _sqlglot_quiet() -> Iterator[None]:
-    """Keep sqlglot's warnings about grammar that it skips out of the application's log."""
-    thread = threading.get_ident()
-
-    def others(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    _SQLGLOT_LOGGER.addFilter(others)
-    try:
-        yield
-    finally:
-        _SQLGLOT_LOGGER.removeFilter(others)
 
 
 def _block_comment(depth: int) -> str:

@@ -16,6 +16,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from sa_perf.dialects.parsing import quiet_sqlglot
+
 __all__ = ["Block", "Condition", "ConditionKind", "read_blocks"]
 
 ConditionKind: TypeAlias = Literal[
@@ -95,7 +97,8 @@ def read_blocks(statement: str, columns: Columns) -> list[Block]:
         columns: of each table, in lower case.
     """
     try:
-        tree = sqlglot.parse_one(statement, read="sqlite")
+        with quiet_sqlglot():
+            tree = sqlglot.parse_one(statement, read="sqlite")
     except (SqlglotError, RecursionError):
         return []
     return [

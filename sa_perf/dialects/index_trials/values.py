@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from sa_perf.dialects.parsing import quiet_sqlglot
 from sa_perf.errors import ExplainError
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ def _parsed(text: str, dialect: Dialect) -> exp.Expr:
     if len(text) > _MAX_PARSED:
         raise ExplainError("its values are not known, and it is too long to find some that fit")
     try:
-        trees = sqlglot.parse(text, read=dialect.sqlglot_name)
+        with quiet_sqlglot():
+            trees = sqlglot.parse(text, read=dialect.sqlglot_name)
     except (SqlglotError, RecursionError) as error:
         raise ExplainError(
             "its values are not known, and it could not be read to find some that fit"

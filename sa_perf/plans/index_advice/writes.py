@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sa_perf.dialects import Dialect
 from sa_perf.dialects.index_trials.definition import IndexDefinition
+from sa_perf.dialects.parsing import quiet_sqlglot
 from sa_perf.plans.index_advice.results import WorkloadQuery
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def _writes(query: WorkloadQuery, dialect: Dialect) -> Iterator[Write]:
     # sqlglot does not read a REPLACE, whose target stands where that of an INSERT does.
     text = _REPLACE.sub("INSERT", text, count=1)
     try:
-        trees = sqlglot.parse(text, read=dialect.sqlglot_name)
+        with quiet_sqlglot():
+            trees = sqlglot.parse(text, read=dialect.sqlglot_name)
     except (SqlglotError, RecursionError):
         return
     if len(trees) != 1 or trees[0] is None:
