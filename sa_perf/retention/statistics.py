@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import fsum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sa_perf.retention.results import PolicyRun
 
-__all__ = ["PolicyStats", "clear", "note", "policy_stats"]
+__all__ = ["PolicyStats", "clear", "merged_policies", "note", "policy_stats"]
 
 #: Policies that are remembered; more than an application has.
 _MOST = 1_000
@@ -93,3 +95,32 @@ def clear() -> None:
     """Forget them."""
     with _lock:
         _known.clear()
+
+
+def merged_policies(stats: Iterable[PolicyStats]) -> tuple[PolicyStats, ...]:
+    """Readings of several processes as one for each policy and table, by name.
+
+    Associative and commutative; of runs that ended at the same moment the greatest outcome counts.
+    """
+    groups: dict[tuple[str, str], list[PolicyStats]] = {}
+    for one in stats:
+        groups.setdefault((one.policy, one.table), []).append(one)
+    return tuple(
+        parts[0] if len(parts) == 1 else _merged(parts) for _, parts in sorted(groups.items())
+    )
+
+
+def _merged(parts: list[PolicyStats]) -> PolicyStats:
+    return replace(
+        max(parts, key=lambda one: (one.last_ended_at, one.last_outcome)),
+        runs=sum(one.runs for one in parts),
+        failures=sum(one.failures for one in parts),
+        batches=sum(one.batches for one in parts),
+        rows_changed=sum(one.rows_changed for one in parts),
+        rows_archived=sum(one.rows_archived for one in parts),
+        rows_refused=sum(one.rows_refused for one in parts),
+        archive_bytes=sum(one.archive_bytes for one in parts),
+        # As whole nanoseconds, whose sum has no order.
+        total_seconds=round(fsum(round(one.total_seconds, 9) for one in parts), 9),
+        longest_batch_seconds=max(one.longest_batch_seconds for one in parts),
+    )

@@ -143,3 +143,9 @@ def test_what_was_really_recorded_is_shown(run, write, recorded: Snapshot) -> No
     assert sum(row["calls"] for row in found) == recorded.calls
     assert {"select", "insert"} <= {row["kind"] for row in found}
     assert [row["parameter_sets"] for row in found if row["kind"] == "insert"] == [50]
+
+
+def test_the_heading_of_a_merged_snapshot_counts_its_processes(run, snapshot, write) -> None:
+    several = write(Snapshot.merge([snapshot, snapshot]))
+    assert ", 2 processes\n" in run("top", "--file", several, "--no-json").stdout
+    assert ">2 processes, recorded" in run("report", "--file", several, "--format", "html").stdout

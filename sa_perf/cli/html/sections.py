@@ -33,12 +33,14 @@ _STATEMENT_CHARACTERS = 150
 def head(snapshot: Snapshot) -> str:
     """Whose snapshot it is, of when, and the databases."""
     length = (snapshot.taken_at - snapshot.started_at).total_seconds()
+    many = snapshot.processes > 1
+    whose = f"{snapshot.processes} processes" if many else f"Process {snapshot.pid}"
     databases = "".join(
         f"<br>{escaped(database_line(database))}" for database in snapshot.databases
     )
     return (
         f"<header><h1>{escaped(snapshot.service or 'application')} on {escaped(snapshot.host)}</h1>"
-        f'<p class="soft">Process {snapshot.pid}, recorded for {duration(length)} until '
+        f'<p class="soft">{whose}, recorded for {duration(length)} until '
         f'<time datetime="{escaped(snapshot.taken_at.isoformat())}">{moment(snapshot.taken_at)}'
         f"</time>; slow is {duration(snapshot.slow_seconds)} or more{databases}</p></header>"
     )

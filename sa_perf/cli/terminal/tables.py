@@ -82,7 +82,9 @@ class Statement:
 def heading(snapshot: Snapshot) -> RenderableType:
     """Whose snapshot it is, since when, and the sums, in a few words."""
     name = snapshot.service or "application"
-    first = Text(one_line(f"{name} on {snapshot.host}, process {snapshot.pid}"), "bold")
+    many = snapshot.processes > 1
+    whose = f"{count(snapshot.processes)} processes" if many else f"process {snapshot.pid}"
+    first = Text(one_line(f"{name} on {snapshot.host}, {whose}"), "bold")
     length = (snapshot.taken_at - snapshot.started_at).total_seconds()
     second = Text(
         f"{moment(snapshot.taken_at)}, recorded for {duration(length)}: "

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
@@ -23,17 +23,31 @@ from sa_perf.finding import Finding
 from sa_perf.json_values import JSONValue, decoded, encoded
 from sa_perf.plans.history import PlanChange, finding_of_change
 from sa_perf.plans.index_advice.results import AdviceReport, WorkloadQuery
-from sa_perf.plans.sampler import ExplainedStatement, SamplerHealth
+from sa_perf.plans.merging import (
+    merged_advice,
+    merged_plan_changes,
+    merged_plans,
+)
+from sa_perf.plans.sampler import ExplainedStatement
 from sa_perf.queries.aggregate import OTHER, QueryStats
+from sa_perf.queries.merging import (
+    merged_eager_loads,
+    merged_queries,
+    merged_repeats,
+    merged_scopes,
+    merged_slow,
+    merged_transactions,
+)
 from sa_perf.queries.over_eager import EagerLoadStats
 from sa_perf.queries.repeat_findings import repeat_findings
 from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats
-from sa_perf.retention.statistics import PolicyStats
+from sa_perf.retention.statistics import PolicyStats, merged_policies
+from sa_perf.snapshot.parts import Database, Health, merged_databases, merged_health
 
-__all__ = ["SCHEMA", "Database", "Health", "QueryOrder", "Snapshot"]
+__all__ = ["SCHEMA", "QueryOrder", "Snapshot"]
 
 SCHEMA = 1
 
@@ -41,47 +55,8 @@ QueryOrder: TypeAlias = Literal[
     "total_seconds", "mean_seconds", "max_seconds", "p50_seconds", "p95_seconds", "p99_seconds",
     "calls", "rows", "errors", "fetch_seconds",
 ]  # fmt: skip
+_SEVERITIES = ("critical", "warning", "info")
 _ORDERS = QueryOrder.__args__  # type: ignore[attr-defined]  # a Literal's words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """A database that statements ran on.
-
-    Attributes:
-        label: dialect, host and database name; no user, no password. Unique in a snapshot.
-        dialect: SQLAlchemy's name of it.
-        driver: SQLAlchemy's name of the driver.
-        capture: which events are listened to: ``dialect_events`` or ``cursor_events``.
-        connection_errors: connections that could not be opened.
-        plans: state of the worker that explains its slow statements.
-    """
-
-    label: str
-    dialect: str
-    driver: str
-    capture: str
-    connection_errors: int = 0
-    plans: SamplerHealth | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """How sa_perf itself is doing.
-
-    Attributes:
-        faults: exceptions in its own listeners and threads; none reached the application.
-        last_fault: place and class of the last one.
-        evicted_fingerprints: shapes that were moved into "other".
-        write_failures: snapshots that could not be written to ``snapshot_path``.
-        dropped_repeats: repetitions for which there was no room among the 500 that are kept.
-    """
-
-    faults: int = 0
-    last_fault: str | None = None
-    evicted_fingerprints: int = 0
-    write_failures: int = 0
-    dropped_repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +86,7 @@ class Snapshot:
             for each database.
         retention: retention policies that this process has run, by name.
         health: of sa_perf itself.
+        processes: how many readings it is merged of, see `merge`.
     """
 
     taken_at: datetime
@@ -132,6 +108,7 @@ class Snapshot:
     advice: tuple[AdviceReport, ...] = ()
     retention: tuple[PolicyStats, ...] = ()
     health: Health = field(default_factory=Health)
+    processes: int = 1
 
     @property
     def calls(self) -> int:
@@ -224,6 +201,39 @@ class Snapshot:
             if one.fingerprint != OTHER and database in {None, one.database} and one.calls
         )
 
+    @classmethod
+    def merge(cls, snapshots: Iterable[Snapshot]) -> Snapshot:
+        """Make one reading of those of several processes.
+
+        Associative and commutative. Counts, durations and histograms add up, so percentiles are
+        those of all executions together. The last slow executions of all stay, up to 1,000, and
+        of each statement the newest plan and change. Findings are those of the merged repeats,
+        plans and changes, and whatever else was found, once. Of advice the report of each
+        database that examined most statements stays.
+
+        Some fields say less then: ``host`` and ``service`` are all their names, by commas;
+        ``pid`` is the smallest; ``started_at`` and ``taken_at`` are the first and the last;
+        ``slow_seconds`` is the least. Which ``last_error`` and ``last_fault`` was the last is not
+        known, so the greatest text stands there.
+
+        Args:
+            snapshots: one of each process, the last; two of one would count twice. One or more.
+
+        Raises:
+            ValueError: there is none.
+            InvalidSnapshot: the numbers are beyond what can be added up.
+        """
+        parts = list(snapshots)
+        if not parts:
+            raise ValueError("no snapshot to merge; give one of each process")
+        if len(parts) == 1:
+            return parts[0]
+        try:
+            return _merged(parts)
+        except (ValueError, OverflowError) as error:
+            message = f"these snapshots cannot be added up: {error}"
+            raise InvalidSnapshot(message) from error
+
     def to_dict(self) -> dict[str, JSONValue]:
         """The snapshot as JSON values, derived figures (mean, percentiles) included."""
         # A dataclass becomes an object.
@@ -303,3 +313,57 @@ class Snapshot:
             InvalidSnapshot: it is no snapshot.
         """
         return cls.from_json(Path(path).read_bytes())
+
+
+def _merged(parts: list[Snapshot]) -> Snapshot:
+    repeats = merged_repeats(each for one in parts for each in one.repeats)
+    eager_loads = merged_eager_loads(each for one in parts for each in one.eager_loads)
+    plans = merged_plans(each for one in parts for each in one.plans)
+    changes = merged_plan_changes(each for one in parts for each in one.plan_changes)
+    merged = Snapshot(
+        taken_at=max(one.taken_at for one in parts),
+        started_at=min(one.started_at for one in parts),
+        service=_names(one.service for one in parts),
+        host=_names(one.host for one in parts) or "",
+        pid=min(one.pid for one in parts),
+        slow_seconds=min(one.slow_seconds for one in parts),
+        databases=merged_databases(each for one in parts for each in one.databases),
+        queries=merged_queries(each for one in parts for each in one.queries),
+        scopes=merged_scopes(each for one in parts for each in one.scopes),
+        transactions=merged_transactions(one.transactions for one in parts),
+        slow=merged_slow(each for one in parts for each in one.slow),
+        plans=plans,
+        plan_changes=changes,
+        repeats=repeats,
+        eager_loads=eager_loads,
+        advice=merged_advice(each for one in parts for each in one.advice),
+        retention=merged_policies(each for one in parts for each in one.retention),
+        health=merged_health(one.health for one in parts),
+        processes=sum(one.processes for one in parts),
+    )
+    found = list(_derived_findings(merged))
+    for one in parts:
+        own = {repr(finding) for finding in _derived_findings(one)}
+        found += [finding for finding in one.findings if repr(finding) not in own]
+    return replace(merged, findings=_ranked(found))
+
+
+def _derived_findings(snapshot: Snapshot) -> Iterator[Finding]:
+    """What follows from the other parts of a snapshot."""
+    yield from repeat_findings(snapshot.repeats, snapshot.eager_loads)
+    yield from map(finding_of_change, snapshot.plan_changes)
+    for one in snapshot.plans:
+        yield from one.findings
+
+
+def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Each once, the worst first."""
+    once = {repr(one): one for one in findings}
+    ordered = sorted(once.items(), key=lambda item: (_SEVERITIES.index(item[1].severity), item[0]))
+    return tuple(one for _, one in ordered)
+
+
+def _names(given: Iterable[str | None]) -> str | None:
+    """Each name once, by commas; what was merged already is taken apart."""
+    found = {name for one in given if one is not None for name in one.split(", ")}
+    return ", ".join(sorted(found)) if found else None

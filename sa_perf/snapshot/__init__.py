@@ -1,0 +1,8 @@
+"""One frozen reading of everything; its JSON form is a contract."""
+
+from __future__ import annotations
+
+from sa_perf.snapshot.parts import Database, Health
+from sa_perf.snapshot.reading import SCHEMA, QueryOrder, Snapshot
+
+__all__ = ["SCHEMA", "Database", "Health", "QueryOrder", "Snapshot"]
