@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from sa_perf.cli.failures import UnreadableInput
 from sa_perf.cli.output import Output
-from sa_perf.cli.source import from_file, from_url
+from sa_perf.cli.source import FilePatterns, from_files, from_url
 from sa_perf.errors import SaPerfError
 
 __all__ = ["chosen_database", "limit_option", "reads_snapshot"]
@@ -36,7 +36,7 @@ def reads_snapshot(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(
         *,
-        file: str | None,
+        file: tuple[str, ...],
         url: str | None,
         header: tuple[str, ...],
         timeout: float,
@@ -45,9 +45,9 @@ def reads_snapshot(command: Callable[..., None]) -> Callable[..., None]:
         **own: object,
     ) -> None:
         output = Output(as_json=as_json, no_color=no_color)
-        file, url = _one_source(file, url)
-        if file is not None:
-            snapshot = from_file(file)
+        files, url = _one_source(file, url)
+        if files:
+            snapshot = from_files(files)
         elif url is not None:
             snapshot = from_url(url, headers=_headers(header), timeout_seconds=timeout)
         else:
@@ -68,9 +68,12 @@ _OPTIONS = (
     click.option(
         "--file",
         metavar="PATH",
+        type=FilePatterns(),
+        multiple=True,
         envvar="SA_PERF_FILE",
         show_envvar=True,
-        help="Snapshot to read; - is standard input.",
+        help="Snapshot to read; - is standard input. May be repeated, and be a pattern such as "
+        "'perf-*.json': those of several processes are added up.",
     ),
     click.option(
         "--url",
@@ -135,10 +138,10 @@ def chosen_database(wanted: str | None, labels: Sequence[str]) -> str | None:
     raise click.BadParameter(f"{wanted!r} {problem}: {known}", param_hint="'--database'")
 
 
-def _one_source(file: str | None, url: str | None) -> tuple[str | None, str | None]:
+def _one_source(files: tuple[str, ...], url: str | None) -> tuple[tuple[str, ...], str | None]:
     """Of the two sources the one that counts: what is on the command line beats the environment."""
-    if file is None or url is None:
-        return file, url
+    if not files or url is None:
+        return files, url
     context = click.get_current_context()
     typed = {
         name
@@ -146,9 +149,9 @@ def _one_source(file: str | None, url: str | None) -> tuple[str | None, str | No
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
     if typed == {"file"}:
-        return file, None
+        return files, None
     if typed == {"url"}:
-        return None, url
+        return (), url
     given = "--file and --url are" if typed else "SA_PERF_FILE and SA_PERF_URL are"
     raise click.UsageError(f"{given} both given, but only one snapshot is read; give one of them")
 

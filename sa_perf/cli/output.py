@@ -88,8 +88,8 @@ def document(command: str, snapshot: Snapshot, content: Mapping[str, JSONValue])
 
 
 def snapshot_header(snapshot: Snapshot) -> JSONValue:
-    """Of which process and when."""
-    names = ("service", "host", "pid", "started_at", "taken_at", "slow_seconds")
+    """Of which process, or how many, and when."""
+    names = ("service", "host", "pid", "processes", "started_at", "taken_at", "slow_seconds")
     return {name: encoded(getattr(snapshot, name)) for name in names}
 
 

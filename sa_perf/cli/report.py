@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -14,6 +15,7 @@ from sa_perf.cli.options import reads_snapshot
 from sa_perf.cli.output import Output, document, write
 from sa_perf.cli.rows import query_row, row
 from sa_perf.cli.severity import exit_when_found, fail_on_option
+from sa_perf.cli.source import matching_files
 from sa_perf.cli.wording.finding_facts import ranked_findings
 from sa_perf.json_values import JSONValue
 from sa_perf.snapshot import Snapshot
@@ -61,8 +63,7 @@ def report(
     style = _style(wanted, target, output)
     if style == "html" and target is None and output.on_terminal:
         raise click.UsageError("HTML is nothing for a terminal; give --output PATH")
-    source = click.get_current_context().params["file"]
-    if target is not None and source is not None and _is_same(target, Path(source)):
+    if target is not None and _is_read(target, click.get_current_context().params["file"]):
         raise click.UsageError("--output is the snapshot itself, which would be lost")
     if limit is None:
         limit = _HTML_LIMIT if style == "html" else _LIMIT
@@ -124,6 +125,13 @@ def _content(snapshot: Snapshot, limit: int) -> JSONValue:
         "health": row(snapshot.health),
     }
     return cast("JSONValue", content)
+
+
+def _is_read(target: Path, patterns: Sequence[str]) -> bool:
+    try:
+        return any(_is_same(target, Path(one)) for one in matching_files(patterns))
+    except UnreadableInput:  # of the environment, and not what was read
+        return False
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -1,18 +1,67 @@
-"""A command's snapshot: from a file, standard input or a URL."""
+"""A command's snapshot: from files, standard input or a URL."""
 
 from __future__ import annotations
 
+import glob
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import click
 
 from sa_perf.cli.download import download
 from sa_perf.cli.failures import UnreadableInput
 from sa_perf.errors import InvalidSnapshot
 from sa_perf.snapshot import Snapshot
 
-__all__ = ["from_file", "from_url"]
+__all__ = ["FilePatterns", "from_file", "from_files", "from_url", "matching_files"]
 
 _HOW_TO_WRITE = "perf.snapshot().write(path) or the setting snapshot_path"
+
+
+class FilePatterns(click.types.StringParamType):
+    """A path or a pattern of paths; a variable of the environment holds one of them."""
+
+    name = "path"
+    #: No path holds it, so a path with a space in it stays one.
+    envvar_list_splitter = "\0"
+
+
+def matching_files(patterns: Sequence[str]) -> list[str]:
+    """The files that are meant, each once, by name.
+
+    Args:
+        patterns: paths, ``"-"``, or patterns with ``*``, ``?`` and ``[...]`` as a shell knows them.
+
+    Raises:
+        UnreadableInput: nothing matches a pattern.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        if not glob.has_magic(pattern) or Path(pattern).exists():
+            found[pattern] = None
+            continue
+        # Path.glob takes no absolute pattern.
+        names = sorted(glob.glob(pattern))
+        if not names:
+            raise UnreadableInput(f"no file matches {pattern!r}")
+        found.update(dict.fromkeys(names))
+    return list(found)
+
+
+def from_files(patterns: Sequence[str]) -> Snapshot:
+    """Read the snapshots of several processes as one, see `Snapshot.merge`.
+
+    Args:
+        patterns: as of `matching_files`; one at least.
+
+    Raises:
+        UnreadableInput: nothing matches, a file cannot be read, or one is no snapshot.
+    """
+    try:
+        return Snapshot.merge(map(from_file, matching_files(patterns)))
+    except InvalidSnapshot as error:
+        raise UnreadableInput(str(error)) from error
 
 
 def from_file(path: str) -> Snapshot:

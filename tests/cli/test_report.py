@@ -147,6 +147,12 @@ def test_the_snapshot_is_not_overwritten(run, shop: str, monkeypatch, environmen
     assert Path(shop).read_bytes() == before
 
 
+def test_no_snapshot_of_several_is_overwritten(run, shop: str, tmp_path: Path) -> None:
+    before = Path(shop).read_bytes()
+    result = run("report", "--file", str(tmp_path / "*.json"), "--output", shop)
+    assert (result.exit_code, Path(shop).read_bytes()) == (2, before)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_device_is_written_to_and_stays(run, shop: str, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,45 @@ def test_the_environment_may_name_the_file(run, shop: str, command) -> None:
 def test_standard_input_can_be_read(run, snapshot: Snapshot) -> None:
     result = run("top", "--file", "-", input=snapshot.to_json())
     assert json.loads(result.stdout)["matching"] == 3
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_files_of_several_processes_are_added_up(run, snapshot, tmp_path, command) -> None:
+    for pid in (1, 2, 3):
+        replace(snapshot, pid=pid).write(tmp_path / f"perf {pid}.json")
+    pattern = str(tmp_path / "perf *.json")
+    named = [argument for pid in (1, 2, 3) for argument in ("--file", f"{pattern[:-6]}{pid}.json")]
+    asked = [(*named,), ("--file", pattern), ("--file", pattern, *named)]
+    printed = [run(*command, *files).stdout for files in asked]
+    printed.append(run(*command, env={"SA_PERF_FILE": pattern}).stdout)
+    assert len(set(printed)) == 1
+    assert json.loads(printed[0])["snapshot"]["processes"] == 3
+
+
+def test_calls_of_several_files_are_their_sums(run, snapshot, tmp_path) -> None:
+    for pid in (1, 2, 3):
+        replace(snapshot, pid=pid).write(tmp_path / f"perf-{pid}.json")
+    rows = json.loads(run("top", "--file", str(tmp_path / "perf-*.json")).stdout)["rows"]
+    calls = {row["fingerprint"]: row["calls"] for row in rows}
+    assert calls == {one.fingerprint: 3 * one.calls for one in snapshot.queries}
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(run, snapshot, tmp_path) -> None:
+    snapshot.write(tmp_path / "perf[1].json")
+    assert run("top", "--file", str(tmp_path / "perf[1].json")).exit_code == 0
+
+
+def test_a_pattern_without_a_file_is_one_line_and_exit_code_2(run, tmp_path) -> None:
+    result = run("top", "--file", str(tmp_path / "perf-*.json"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("Error: no file matches ")
+
+
+def test_of_several_files_the_one_that_is_no_snapshot_is_named(run, shop: str, tmp_path) -> None:
+    (tmp_path / "other.json").write_text("{}", encoding="utf-8")
+    result = run("top", "--file", shop, "--file", str(tmp_path / "other.json"))
+    assert result.exit_code == 2
+    assert "other.json: no sa_perf snapshot" in result.stderr
 
 
 def test_two_sources_are_wrong_usage(run, shop: str) -> None:

@@ -24,6 +24,7 @@ def test_where_output_is_no_terminal_it_is_json(run, shop: str) -> None:
         "service": "shop",
         "host": "web-1",
         "pid": 4711,
+        "processes": 1,
         "started_at": "2026-11-23T11:59:00+00:00",
         "taken_at": "2026-11-23T12:00:00+00:00",
         "slow_seconds": 0.2,
