@@ -36,6 +36,8 @@ def database_url() -> URL:
 def migrate(connection: Connection) -> None:
     """Run the migrations that were asked for on an open connection."""
     with schema_change(connection):
+        if "first" in config.attributes:
+            config.attributes["first"](connection)
         context.configure(connection=connection, **options())
         with context.begin_transaction():
             context.run_migrations()

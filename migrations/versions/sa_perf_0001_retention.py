@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.util import CommandError
 from sqlalchemy.dialects import mysql
 
 revision = "sa_perf_0001"
 down_revision = None
-branch_labels = None
+branch_labels = ("sa_perf",)
 depends_on = None
 
 MYSQL = ("mysql", "mariadb")
@@ -40,6 +41,7 @@ def exact_text(length: int) -> sa.String:
 
 
 def upgrade() -> None:
+    refuse_if_there("sa_perf_retention_run")
     make_runs()
     make_batches()
     make_leases()
@@ -52,6 +54,19 @@ def downgrade() -> None:
     op.drop_table("sa_perf_retention_lease")
     op.drop_table("sa_perf_retention_batch")
     op.drop_table("sa_perf_retention_run")
+
+
+def refuse_if_there(table: str) -> None:
+    """Say what "already exists" means: two histories for the same tables."""
+    context = op.get_context()
+    if context.as_sql or not sa.inspect(op.get_bind()).has_table(table):
+        return
+    raise CommandError(
+        f"the table {table} already exists in this database, but {context.version_table} knows of "
+        "no revision that made it: sa_perf's tables are in another history (sa-perf db upgrade, "
+        "the application's Alembic, create_all). Use one of them; how to change from one to the "
+        "other: howto/alembic-history in sa_perf's documentation"
+    )
 
 
 def make_runs() -> None:

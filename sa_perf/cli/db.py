@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["db"]
 
 _NONE = "none"
+_REMEDY = "see: sa-perf db upgrade, or the application's alembic upgrade heads"
 
 
 @click.group()
@@ -96,6 +97,17 @@ def _downgrade(url: URL, output: Output, *, revision: str, sql: bool) -> None:
     _tell_change("downgrade", url, output, before)
 
 
+@db.command("release")
+@_on_database
+def _release(url: URL, output: Output) -> None:
+    """Give the tables to the application's own Alembic history; drops their version table only."""
+    from sa_perf import migration
+
+    before = migration.current(url)
+    migration.release(url)
+    _tell_change("release", url, output, before)
+
+
 @db.command("current")
 @_on_database
 def _current(url: URL, output: Output) -> None:
@@ -116,7 +128,7 @@ def _check(url: URL, output: Output) -> None:
 
     faults = migration.check(url)
     content: dict[str, JSONValue] = {"needed": SCHEMA_VERSION, "faults": [*faults]}
-    found = "; ".join(faults) + "; see: sa-perf db upgrade" if faults else "as they should be"
+    found = "; ".join(faults) + f"; {_REMEDY}" if faults else "as they should be"
     _tell("check", url, output, content, f"{database_label(url)}: {found}")
     if faults:
         raise click.exceptions.Exit(FOUND)

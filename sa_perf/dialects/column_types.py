@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["TABLE_OPTIONS", "Key", "LongText", "UtcDateTime", "exact_text"]
+__all__ = ["TABLE_OPTIONS", "Key", "LongText", "UtcDateTime", "exact_text", "portable_type"]
 
 #: For each table: MySQL and MariaDB else take the server's or the database's defaults, by which a
 #: table may know no transactions and no text outside Latin-1.
@@ -39,6 +39,14 @@ def exact_text(length: int) -> String:
     """
     exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
     return String(length).with_variant(exact, "mysql", "mariadb")
+
+
+def portable_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The same column by SQLAlchemy's own types, for a migration that is to outlive ours."""
+    if not isinstance(type_, UtcDateTime):
+        return type_
+    zoned = DateTime().with_variant(DateTime(timezone=True), "postgresql")
+    return zoned.with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -6,8 +6,18 @@ while Alembic itself is half imported.
 
 from __future__ import annotations
 
-from sa_perf.migration.commands import check, current, downgrade, upgrade
+from sa_perf.migration.commands import check, current, downgrade, release, upgrade
+from sa_perf.migration.joining import configure
 from sa_perf.migration.names import include_name
 from sa_perf.tables import require_tables as require
 
-__all__ = ["check", "current", "downgrade", "include_name", "require", "upgrade"]
+__all__ = [
+    "check",
+    "configure",
+    "current",
+    "downgrade",
+    "include_name",
+    "release",
+    "require",
+    "upgrade",
+]

@@ -12,16 +12,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import MetaData, Table
+
+from sa_perf.dialects.schema_changes import schema_change
 from sa_perf.errors import MigrationError
 from sa_perf.migration.connecting import Bind, on_connection, url_of
 from sa_perf.migration.environment import configuration, options
-from sa_perf.tables import SCHEMA_VERSION, database_label, metadata, stored_version
+from sa_perf.tables import (
+    SCHEMA_VERSION,
+    VERSION_TABLE,
+    database_label,
+    lacking,
+    metadata,
+    stored_version,
+)
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-__all__ = ["check", "current", "downgrade", "upgrade"]
+__all__ = ["check", "current", "downgrade", "release", "upgrade"]
 
 _ALEMBIC = threading.RLock()
 
@@ -42,8 +52,8 @@ def upgrade(bind: Bind, revision: str = "head", *, sql: bool = False) -> str:
         The statements where ``sql`` asks for them, else the empty text.
 
     Raises:
-        MigrationError: there is no such revision, the database's own one is unknown, or the URL
-            cannot be read.
+        MigrationError: there is no such revision, the database's own one is unknown, the tables
+            were made by another history (the application's Alembic), or the URL cannot be read.
 
     Example:
         >>> from sqlalchemy import create_engine
@@ -86,6 +96,8 @@ def downgrade(bind: Bind, revision: str, *, sql: bool = False) -> str:
 def current(bind: Bind) -> str | None:
     """The revision of a database; None where it has no tables of sa_perf's.
 
+    None also where the application's own Alembic history keeps them, with their version.
+
     Args:
         bind: as for `upgrade`.
     """
@@ -109,14 +121,54 @@ def check(bind: Bind) -> tuple[str, ...]:
     return on_connection(bind, _faults)
 
 
+def release(bind: Bind) -> None:
+    """Give the tables to the application's own Alembic history: drops their version table only.
+
+    Afterwards `upgrade` and `downgrade` refuse this database. A second call does nothing.
+
+    Args:
+        bind: as for `upgrade`.
+
+    Raises:
+        MigrationError: the tables are not those of this version; `check` says what is amiss.
+    """
+
+    def on(connection: Connection) -> None:
+        within = connection.in_transaction()
+        faults = _faults(connection)
+        if not within:
+            connection.rollback()  # what was read began one
+        if faults:
+            raise MigrationError(
+                f"{database_label(connection.engine.url)}: {'; '.join(faults)}; first run: "
+                "sa-perf db upgrade"
+            )
+        with schema_change(connection):
+            Table(VERSION_TABLE, MetaData()).drop(connection, checkfirst=True)
+
+    on_connection(bind, on)
+
+
 def _online(bind: Bind, run: Callable[[Config], None]) -> str:
     def on(connection: Connection) -> None:
         found = stored_version(connection)
         with _one_at_a_time(found, database_label(connection.engine.url)):
-            run(configuration(connection=connection))
+            run(configuration(connection=connection, first=_refuse_tables_of_others))
 
     on_connection(bind, on)
     return ""
+
+
+def _refuse_tables_of_others(connection: Connection) -> None:
+    """Called when no other process changes the tables any more: one may just have made them."""
+    if stored_version(connection) or set(lacking(connection)) >= set(metadata.tables):
+        return
+    raise MigrationError(
+        f"{database_label(connection.engine.url)}: tables of sa_perf's already exist, without a "
+        f"version in {VERSION_TABLE}: something else made them. If they are in the application's "
+        "Alembic history, run alembic upgrade heads there and not sa-perf db; sa-perf db check "
+        "tells whether they are complete"
+    )
 
 
 def _offline(bind: Bind, run: Callable[[Config], None]) -> str:
@@ -147,7 +199,7 @@ def _faults(connection: Connection) -> tuple[str, ...]:
     from alembic.migration import MigrationContext
 
     found = stored_version(connection)
-    if found != SCHEMA_VERSION:
+    if found != SCHEMA_VERSION and (found or set(lacking(connection)) >= set(metadata.tables)):
         has = "there are no tables" if found is None else f"the tables are of version {found!r}"
         return (f"{has}, this sa_perf needs {SCHEMA_VERSION!r}",)
     context = MigrationContext.configure(connection, opts=options())

@@ -30,7 +30,8 @@ def configuration(*, output: TextIO | None = None, **attributes: Any) -> Config:
 
     Args:
         output: where SQL is written to instead of being run.
-        attributes: for env.py, ``connection`` or ``url``.
+        attributes: for env.py, ``connection`` or ``url``; ``first`` is called with the connection
+            once nobody else changes the tables.
     """
     from alembic.config import Config
 

@@ -20,6 +20,8 @@ IncludeName: TypeAlias = "Callable[[str | None, str, Mapping[str, str | None]], 
 def include_name(metadata: MetaData) -> IncludeName:
     """For ``include_name`` of Alembic's ``context.configure``: all but sa_perf's tables.
 
+    Those that `configure` added to the MetaData are compared like the application's.
+
     Autogenerate proposes to drop every table that the models do not have. Left out are sa_perf's
     own tables and the archive tables of the policies that are declared for the MetaData's tables,
     as far as they lie in the same database and the MetaData does not have them.
@@ -52,6 +54,8 @@ def include_name(metadata: MetaData) -> IncludeName:
             return True
         schema = parents.get("schema_name")
         # The default schema has no name here.
+        if any(table.name == name for table in metadata.tables.values()):
+            return True
         known = name.startswith(PREFIX) or any(
             name == own and schema in (None, place) for place, own in archives()
         )

@@ -67,6 +67,19 @@ def test_check_fails_until_the_tables_are_as_they_should_be(run, sqlite_url: str
     assert (after.exit_code, json.loads(after.stdout)["faults"]) == (0, [])
 
 
+def test_a_release_drops_the_version_only_and_the_tables_are_the_applications(
+    run, sqlite_url: str
+) -> None:
+    refused = run("db", "release", "--url", sqlite_url)
+    assert (refused.exit_code, "there are no tables" in refused.stderr) == (2, True)
+    migration.upgrade(sqlite_url)
+    told = json.loads(run("db", "release", "--url", sqlite_url).stdout)
+    assert (told["before"], told["version"]) == (SCHEMA_VERSION, None)
+    assert run("db", "check", "--url", sqlite_url).exit_code == 0
+    again = run("db", "upgrade", "--url", sqlite_url)
+    assert (again.exit_code, "alembic upgrade heads" in again.stderr) == (2, True)
+
+
 def test_check_names_what_is_missing(run, sqlite_url: str) -> None:
     migration.upgrade(sqlite_url)
     engine = create_engine(sqlite_url)

@@ -105,10 +105,12 @@ def test_a_rolled_back_upgrade_leaves_nothing(fixture: str, request) -> None:
 def test_an_upgrade_that_fails_leaves_nothing(fixture: str, request) -> None:
     engine = request.getfixturevalue(fixture).engine()
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE sa_perf_retention_hold (id INTEGER)"))
-    with pytest.raises(Exception, match="already exists"):
+        # On these databases an index may not have a table's name.
+        name = "ix_sa_perf_retention_hold_table_name_row_key"
+        connection.execute(text(f"CREATE TABLE {name} (id INTEGER)"))
+    with pytest.raises(Exception, match="already"):
         migration.upgrade(engine)
-    assert tables_of(engine) == {"sa_perf_retention_hold"}
+    assert tables_of(engine) == set()
     assert migration.current(engine) is None
 
 

@@ -20,6 +20,12 @@ def make(engine: Engine, connection: Connection, url: URL) -> None:
     assert_type(migration.check(url), "tuple[str, ...]")
 
 
+def give_to_the_application(engine: Engine, target_metadata: MetaData) -> None:
+    migration.configure(target_metadata)
+    migration.configure(target_metadata, schema="perf")
+    migration.release(engine)
+
+
 def leave_alone(metadata: MetaData) -> None:
     included = migration.include_name(metadata)
     assert_type(included("event", "table", {"schema_name": None}), bool)

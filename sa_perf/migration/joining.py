@@ -1,0 +1,137 @@
+"""sa_perf's own tables within an application's Alembic history.
+
+For an application's env.py: Alembic is loaded by then. What autogenerate writes for the tables
+names SQLAlchemy's types only, so the application's revisions do not depend on sa_perf.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Index, MetaData, Table, event, inspect
+
+from sa_perf.dialects.column_types import portable_type
+from sa_perf.retention.tables import TABLES
+from sa_perf.tables import VERSION_TABLE
+
+if TYPE_CHECKING:
+    from alembic.autogenerate.api import AutogenContext
+    from alembic.operations.ops import UpgradeOps
+
+__all__ = ["configure"]
+
+_NAMES = frozenset(table.name for table in TABLES)
+
+
+def configure(target_metadata: MetaData, *, schema: str | None = None) -> None:
+    """Add sa_perf's tables to what an application's Alembic autogenerate compares.
+
+    For its env.py, before ``context.configure``. From then on ``alembic revision --autogenerate``
+    makes and changes the tables, and none of them is proposed for removal. A revision that would
+    make a table that is there already ends with what to do instead. A second call does nothing.
+
+    Args:
+        target_metadata: the application's; the tables are copied into it.
+        schema: of the tables; PostgreSQL, with ``include_schemas=True`` in ``context.configure``
+            and the schema in the search path of whoever runs retention. Default: that of
+            ``target_metadata``, else where the database puts tables without one.
+
+    Raises:
+        TypeError: it is no MetaData; where Alembic is given several, name one of them.
+
+    Example:
+        >>> from sqlalchemy import MetaData
+        >>> target_metadata = MetaData()
+        >>> configure(target_metadata)
+        >>> "sa_perf_retention_run" in target_metadata.tables
+        True
+    """
+    if not isinstance(target_metadata, MetaData):
+        raise TypeError(
+            f"target_metadata is a {type(target_metadata).__name__}, not a MetaData; of several "
+            "give one"
+        )
+    known = {(table.schema, table.name) for table in target_metadata.tables.values()}
+    for table in TABLES:
+        if (schema or target_metadata.schema, table.name) not in known:
+            _copy(table, target_metadata, schema)
+    _listen()
+
+
+def _copy(table: Table, metadata: MetaData, schema: str | None) -> None:
+    """With our names of indexes, which the application's naming convention else replaces."""
+    copy = table.to_metadata(metadata, schema=schema) if schema else table.to_metadata(metadata)
+    for column in copy.columns:
+        column.type = portable_type(column.type)
+    for index in list(copy.indexes):
+        copy.indexes.remove(index)
+    for index in table.indexes:
+        Index(index.name, *(copy.c[column.name] for column in index.columns))
+
+
+@cache
+def _listen() -> None:
+    """Once a process, however often an env.py is run."""
+    from alembic.autogenerate import comparators
+
+    event.listen(Table, "before_create", _refuse_if_there)
+    try:
+        from alembic.util import DispatchPriority, PriorityDispatchResult
+    except ImportError:  # before Alembic 1.18, where the order is that of registration
+        comparators.dispatch_for("schema")(_mend)
+        return
+
+    def spare(context: AutogenContext, operations: UpgradeOps, schemas: object) -> object:
+        _mend(context, operations, schemas)
+        return PriorityDispatchResult.CONTINUE
+
+    comparators.dispatch_for("schema", priority=DispatchPriority.LAST)(spare)
+
+
+def _mend(context: AutogenContext, operations: UpgradeOps, schemas: object) -> None:
+    """Change what autogenerate found where it would not work on every database.
+
+    The version table of ``sa-perf db`` goes by `release` and in no revision, which would fail on
+    each database that never had it. Indexes are dropped with their table: MySQL and MariaDB refuse
+    to drop that of a foreign key before it (manual, "FOREIGN KEY Constraints").
+    """
+    from alembic.operations.ops import CreateTableOp, DropTableOp, ModifyTableOps
+
+    class IndexesOfNewTable(ModifyTableOps):
+        def reverse(self) -> ModifyTableOps:
+            return ModifyTableOps(self.table_name, [], schema=self.schema)
+
+    if not any(table.name in _NAMES for table in context.sorted_tables):
+        return  # another MetaData of the process
+    found = [
+        one
+        for one in operations.ops
+        if not (isinstance(one, DropTableOp) and one.table_name == VERSION_TABLE)
+    ]
+    made = {(one.schema, one.table_name) for one in found if isinstance(one, CreateTableOp)}
+    operations.ops[:] = [
+        IndexesOfNewTable(one.table_name, one.ops, schema=one.schema)
+        if isinstance(one, ModifyTableOps)
+        and one.table_name in _NAMES
+        and (one.schema, one.table_name) in made
+        else one
+        for one in found
+    ]
+
+
+def _refuse_if_there(table: Table, connection: object, **about: Any) -> None:  # noqa: ANN401
+    from alembic.ddl.impl import DefaultImpl
+    from alembic.util import CommandError
+
+    revises = isinstance(about.get("_ddl_runner"), DefaultImpl)
+    # For a script of statements there is a stand-in for a connection.
+    if not revises or not isinstance(connection, Connection) or table.name not in _NAMES:
+        return
+    if not inspect(connection).has_table(table.name, schema=table.schema):
+        return
+    raise CommandError(
+        f"the table {table.name} already exists in this database: sa-perf db upgrade, or another "
+        "history, made it. To give sa_perf's tables to this history, mark the revision that makes "
+        "them as done here (alembic stamp REVISION) and run: sa-perf db release"
+    )
