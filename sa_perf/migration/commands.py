@@ -167,7 +167,8 @@ def _refuse_tables_of_others(connection: Connection) -> None:
         f"{database_label(connection.engine.url)}: tables of sa_perf's already exist, without a "
         f"version in {VERSION_TABLE}: something else made them. If they are in the application's "
         "Alembic history, run alembic upgrade heads there and not sa-perf db; sa-perf db check "
-        "tells whether they are complete"
+        "tells whether they are complete. If an upgrade broke off halfway, where the database "
+        "commits at each CREATE TABLE, drop what it made"
     )
 
 

@@ -114,6 +114,15 @@ def test_an_upgrade_that_fails_leaves_nothing(fixture: str, request) -> None:
     assert migration.current(engine) is None
 
 
+def test_an_upgrade_that_broke_off_is_told_with_what_to_do(db) -> None:
+    engine = db.engine()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE sa_perf_retention_run (id INTEGER)"))
+    with pytest.raises(MigrationError, match=r"already exist.*broke off halfway.*drop what"):
+        migration.upgrade(engine)
+    assert tables_of(engine) == {"sa_perf_retention_run"}
+
+
 def test_an_engine_in_autocommit_is_upgraded(db) -> None:
     engine = db.engine().execution_options(isolation_level="AUTOCOMMIT")
     migration.upgrade(engine)
