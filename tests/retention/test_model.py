@@ -285,7 +285,7 @@ def _sqlite(watched: bool) -> Engine:
 
 
 @given(plans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_exactly_what_the_policies_name_is_gone(plan: Plan) -> None:
     engine = _sqlite(plan.watched)
     try:
