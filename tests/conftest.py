@@ -43,6 +43,19 @@ HYPOPG_URL_VARIABLE = "SA_PERF_TEST_HYPOPG_URL"
 HYPOPG_URL = os.environ.get(HYPOPG_URL_VARIABLE)
 # Set by the tox environment that has no driver but Python's own sqlite3.
 CORE_ONLY = os.environ.get("SA_PERF_TEST_CORE_ONLY") == "1"
+TESTS = Path(__file__).resolve().parent
+# Of what an application runs through with each statement, and of what wraps SQLAlchemy's insides.
+EVERYWHERE = {
+    "dialects",
+    "pagination",
+    "queries",
+    "test_databases.py",
+    "test_faults.py",
+    "test_housekeeping.py",
+    "test_instrumentation.py",
+    "test_settings.py",
+    "test_snapshot.py",
+}
 NOT_IN_CORE = ("async_driver", "hypopg", "mariadb", "postgresql")
 MARK_OF_FIXTURE = {
     "async_db": "async_driver",
@@ -176,6 +189,8 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the databases they use; leave out what the core environment cannot run."""
     for item in items:
+        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in EVERYWHERE:
+            item.add_marker("everywhere")
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARK_OF_FIXTURE:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
