@@ -14,8 +14,6 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from sa_perf.dialects.parsing import quiet_sqlglot
-
 if TYPE_CHECKING:
     from sa_perf.dialects import Dialect
 
@@ -135,6 +133,8 @@ class Fingerprinter:
             return shape
         import sqlglot
         from sqlglot.errors import SqlglotError
+
+        from sa_perf.dialects.parsing import quiet_sqlglot
 
         try:
             with quiet_sqlglot():
