@@ -172,7 +172,7 @@ class Choice:
         without = self._chooser.plan(helped.case, others)
         if without is None or helped.after is None:
             return True
-        if set(without.notes) - set(helped.after.notes):
+        if needed <= _NEEDED and set(without.notes) - set(helped.after.notes):
             return True  # it would do under a condition that does not hold yet
         return _is_cheaper(without, helped.after, needed)
 
