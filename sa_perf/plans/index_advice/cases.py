@@ -38,6 +38,8 @@ _LEAST_SECONDS = 0.0002
 #: A further index, or a covering one, must save that much: about 0.1 ms in the trials' units, which
 #: are pages read in turn on PostgreSQL (manual, 19.7.2) and microseconds on SQLite.
 _LEAST_SAVED = 100.0
+#: The same for one that has the keys of another index, and more columns.
+_LEAST_SAVED_BY_REPEATING = 1_000.0
 _TIMES = ("time", "date")
 
 
@@ -170,7 +172,7 @@ class Chooser:
             worth = _WORTH_OF_MORE if chosen else _WORTH
             if found.cost is None or found.cost > cost * worth * self._doubt(case, index):
                 break
-            if (chosen or index.include) and found.cost > cost - _LEAST_SAVED:
+            if found.cost > cost - self._least_saved(case, index, further=bool(chosen)):
                 break
             chosen, cost = (*chosen, index), found.cost
             pool = [one for _, one in tried if one not in chosen]
@@ -296,10 +298,13 @@ class Chooser:
         """How much of what a covering index is said to save is taken for true."""
         if not index.include:
             return 1.0
-        known = [one.facts for one in case.accesses if one.facts.name == index.table]
-        plain = replace(index, include=())
-        there = any(exists(plain, one) for one in known)
-        return self._trial.covering_worth * (_KEYS_ARE_THERE if there else 1.0)
+        return self._trial.covering_worth * (_KEYS_ARE_THERE if _repeats(case, index) else 1.0)
+
+    def _least_saved(self, case: Case, index: IndexDefinition, *, further: bool) -> float:
+        """What an index must save to be worth its size."""
+        if index.include and _repeats(case, index):
+            return _LEAST_SAVED_BY_REPEATING
+        return _LEAST_SAVED if further or index.include else 0.0
 
     def _is_small(self, index: IndexDefinition) -> bool:
         """Whether a condition leaves out more than half of the rows."""
@@ -358,6 +363,12 @@ class Chooser:
         name = access.facts.name
         written = name if access.schema is None else f"{access.schema}.{name}"
         return self._trial.matched_share(written, columns)
+
+
+def _repeats(case: Case, index: IndexDefinition) -> bool:
+    """Whether the table has an index with the keys of a covering one."""
+    known = [one.facts for one in case.accesses if one.facts.name == index.table]
+    return any(exists(replace(index, include=()), one) for one in known)
 
 
 def _observed_share(case: Case, access: Access) -> float | None:
