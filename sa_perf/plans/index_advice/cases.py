@@ -166,14 +166,10 @@ class Chooser:
         cost = case.before.cost
         while cost is not None and pool and len(chosen) < _MAX_CHOSEN:
             tried = [(found, one) for one in pool if (found := self._with(case, chosen, one))]
-            if not tried:
+            worth = [each for each in tried if self._pays(case, cost, each, further=bool(chosen))]
+            if not worth:
                 break
-            found, index = min(tried, key=partial(self._score, cost))
-            worth = _WORTH_OF_MORE if chosen else _WORTH
-            if found.cost is None or found.cost > cost * worth * self._doubt(case, index):
-                break
-            if found.cost > cost - self._least_saved(case, index, further=bool(chosen)):
-                break
+            found, index = min(worth, key=partial(self._score, cost))
             chosen, cost = (*chosen, index), found.cost
             pool = [one for _, one in tried if one not in chosen]
         return chosen
@@ -300,11 +296,17 @@ class Chooser:
             return 1.0
         return self._trial.covering_worth * (_KEYS_ARE_THERE if _repeats(case, index) else 1.0)
 
-    def _least_saved(self, case: Case, index: IndexDefinition, *, further: bool) -> float:
-        """What an index must save to be worth its size."""
+    def _pays(
+        self, case: Case, cost: float, tried: tuple[TrialPlan, IndexDefinition], *, further: bool
+    ) -> bool:
+        """Whether an index saves enough to be worth its size."""
+        found, index = tried
+        share = _WORTH_OF_MORE if further else _WORTH
+        least = _LEAST_SAVED if further or index.include else 0.0
         if index.include and _repeats(case, index):
-            return _LEAST_SAVED_BY_REPEATING
-        return _LEAST_SAVED if further or index.include else 0.0
+            least = _LEAST_SAVED_BY_REPEATING
+        most = min(cost * share * self._doubt(case, index), cost - least)
+        return found.cost is not None and found.cost <= most
 
     def _is_small(self, index: IndexDefinition) -> bool:
         """Whether a condition leaves out more than half of the rows."""
