@@ -484,7 +484,7 @@ def test_connections_that_failed_are_counted_for_each_engine_of_a_database(tmp_p
 def _shop(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INT)")
-        rows = [(n, n * 7919 % 900) for n in range(5_000)]
+        rows = [(n, n * 7919 % 900) for n in range(100_000)]
         connection.exec_driver_sql("INSERT INTO orders VALUES (?, ?)", rows)
         connection.execute(text("SELECT * FROM orders WHERE customer_id = 7")).all()
 

@@ -11,7 +11,7 @@ from sa_perf.dialects.parsing import quiet_sqlglot
 from sa_perf.plans.predicates import read
 
 # sqlglot knows no grammar for it, and says so with the statement's text.
-UNKNOWN = "REPLACE INTO secrets (id, word) VALUES (1, 'hunter2')"
+UNKNOWN = "CALL remember('hunter2')"
 
 
 def test_sqlglot_speaks_of_what_it_skips(caplog: pytest.LogCaptureFixture) -> None:

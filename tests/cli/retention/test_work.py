@@ -90,7 +90,8 @@ def test_what_every_policy_lacks_is_said_once(run, shop, tmp_path) -> None:
     with shop.engine.begin() as connection:
         connection.execute(text("DROP TABLE sa_perf_alembic_version"))
     result = shop.run("plan", "--no-json")
-    assert result.stdout.count("sa-perf db upgrade") == 1
+    # The line is folded where the folder's name is long.
+    assert " ".join(result.stdout.split()).count("sa-perf db upgrade") == 1
     warnings = [one["warnings"] for one in json.loads(shop.run("plan").stdout)["policies"]]
     assert all("sa-perf db upgrade" in " ".join(one) for one in warnings)
 
