@@ -392,7 +392,7 @@ def test_the_advice_of_a_database_survives_the_json_form(tmp_path) -> None:
     perf = sa_perf.install(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INT)")
-        rows = [(n, n * 7919 % 900) for n in range(5_000)]
+        rows = [(n, n * 7919 % 900) for n in range(50_000)]
         connection.exec_driver_sql("INSERT INTO orders VALUES (?, ?)", rows)
     with engine.connect() as connection:
         for sql in ("SELECT * FROM orders WHERE customer_id = 77", "SELECT * FROM gone"):

@@ -339,6 +339,7 @@ def test_a_copy_is_measured_and_the_database_left_alone(run, url: str, sql) -> N
     assert gain["measured_before_seconds"] > gain["measured_after_seconds"] > 0
 
 
+@pytest.mark.async_driver
 def test_an_asynchronous_url_is_copied_too(run, url: str, sql) -> None:
     there = url.replace("sqlite:", "sqlite+aiosqlite:")
     result = run("advise", "--url", there, "--sql", sql(BY_CUSTOMER), "--apply-to-shadow")

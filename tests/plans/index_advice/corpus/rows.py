@@ -48,6 +48,8 @@ SPAN = int((END - BEGIN).total_seconds())
 
 _PRIME = 2_147_483_647
 _UNIT = 1 << 20
+#: Of the statistics of a column, in PostgreSQL; 100 is its default.
+_LARGEST_TARGET = 500
 #: Neighbours in rank are strangers by key; no table has a multiple of it in rows.
 _STRIDE = 7_919
 
@@ -166,7 +168,8 @@ def fill(
         rows: how many each has.
         contents: by table: column -> expression of the row's number.
         views: the statements that create them.
-        statistics: gather them; without, PostgreSQL is kept from doing so by itself.
+        statistics: gather them, of all rows of a small table, so that no plan hangs on chance;
+            without, PostgreSQL is kept from doing so by itself.
     """
     name = engine.dialect.name
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -183,7 +186,7 @@ def fill(
                 index.create(connection)
         for statement in (*views, *_AFTER.get(name, ())):
             connection.exec_driver_sql(statement).close()
-        _gather(connection, metadata, statistics=statistics)
+        _gather(connection, metadata, rows if statistics else None)
 
 
 def _insert(
@@ -214,19 +217,33 @@ def _numbers(dialect: str, count: int) -> tuple[Any, Number]:
     return source, source.c.seq
 
 
-def _gather(connection: Connection, metadata: MetaData, *, statistics: bool) -> None:
+def _gather(connection: Connection, metadata: MetaData, rows: Rows | None) -> None:
     name = connection.dialect.name
     if name == "sqlite":
-        if statistics:
+        if rows is not None:
             connection.execute(text("ANALYZE"))
         return
     for one in metadata.sorted_tables:
-        if name == "postgresql" and not statistics:
-            connection.exec_driver_sql(f"ALTER TABLE {one.name} SET (autovacuum_enabled = off)")
+        if rows is None:
+            if name == "postgresql":
+                connection.exec_driver_sql(f"ALTER TABLE {one.name} SET (autovacuum_enabled = off)")
         elif name == "postgresql":
+            _sample_all_of_a_small_table(connection, one, rows[one.name])
             connection.exec_driver_sql(f"VACUUM ANALYZE {one.name}")
-        elif statistics:
+        else:
             connection.exec_driver_sql(f"ANALYZE TABLE {one.name}").close()
+
+
+def _sample_all_of_a_small_table(connection: Connection, of: Table, rows: int) -> None:
+    """PostgreSQL takes 300 rows for each unit of the largest target of a table's columns.
+
+    So a key's target makes it take all; those of the other columns stay.
+    """
+    target = -(-rows // 300)
+    if target <= _LARGEST_TARGET:
+        (key, *_) = of.primary_key
+        altered = f"ALTER COLUMN {key.name} SET STATISTICS {max(target, 100)}"
+        connection.exec_driver_sql(f"ALTER TABLE {of.name} {altered}")
 
 
 #: Rows of which a foreign key is true by construction need not be looked up.
