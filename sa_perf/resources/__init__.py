@@ -1,0 +1,1 @@
+"""What an application lives on: memory, disks, pools; alerts."""
