@@ -11,8 +11,8 @@ from typing import Literal
 
 import pytest
 
+from sa_perf.histogram import Histogram
 from sa_perf.json_values import decoded, encoded
-from sa_perf.queries.histogram import Histogram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,8 @@ import sa_perf
 from sa_perf import Snapshot
 from sa_perf.dialects import PlanNode
 from sa_perf.errors import InvalidSnapshot
+from sa_perf.histogram import BUCKETS, Histogram
 from sa_perf.queries.aggregate import QueryStats
-from sa_perf.queries.histogram import BUCKETS, Histogram
 from sa_perf.snapshot import SCHEMA, Database
 
 # Snapshots of any content

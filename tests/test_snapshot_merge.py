@@ -20,8 +20,8 @@ from sa_perf import Snapshot
 from sa_perf.dialects import PlanNode
 from sa_perf.errors import InvalidSnapshot
 from sa_perf.finding import Finding
+from sa_perf.histogram import BUCKETS, Histogram
 from sa_perf.queries.aggregate import QueryStats
-from sa_perf.queries.histogram import BUCKETS, Histogram
 from sa_perf.queries.merging import MAX_SLOW
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.snapshot import Database, Health

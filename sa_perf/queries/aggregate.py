@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sa_perf.histogram import Histogram
 from sa_perf.queries.fingerprint import kind_of
-from sa_perf.queries.histogram import Histogram
 
 if TYPE_CHECKING:
     from sa_perf.queries.fingerprint import Fingerprinter

@@ -13,8 +13,8 @@ from heapq import nlargest
 from math import fsum
 from typing import TypeVar
 
+from sa_perf.histogram import Histogram
 from sa_perf.queries.aggregate import QueryStats
-from sa_perf.queries.histogram import Histogram
 from sa_perf.queries.over_eager import EagerLoadStats
 from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.scope_statistics import Repeat, ScopeStats

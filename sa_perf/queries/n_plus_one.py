@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from sa_perf.queries.call_site import Line, application_line
+from sa_perf.call_site import Line, application_line
 from sa_perf.queries.flushes import Flushes
 from sa_perf.queries.orm_loads import Loads, within_refresh
 from sa_perf.queries.over_eager import Readers

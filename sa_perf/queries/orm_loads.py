@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from sqlalchemy import Table, event
 from sqlalchemy.sql import visitors
 
-from sa_perf.queries.call_site import LastLine
+from sa_perf.call_site import LastLine
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import ORMExecuteState

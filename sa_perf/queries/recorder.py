@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH
 from sqlalchemy.engine.interfaces import ExecuteStyle
 
-from sa_perf.queries.call_site import call_site
+from sa_perf.call_site import call_site
 from sa_perf.queries.execution import PENDING, Execution
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.fetch import BufferedFetch, Fetch

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from sa_perf.queries.call_site import CallSite
+from sa_perf.call_site import CallSite
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.loader_options import Remedy, remedy_for
 from sa_perf.queries.tally import RepeatKind, Sums, Tally

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExecutionContext
 
+    from sa_perf.call_site import LastLine
     from sa_perf.queries.aggregate import Aggregate
-    from sa_perf.queries.call_site import LastLine
     from sa_perf.queries.execution import Context, CountsFetches
     from sa_perf.queries.fingerprint import Fingerprinter
     from sa_perf.queries.orm_loads import Loaded, Loads

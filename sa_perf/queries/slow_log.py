@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sa_perf.queries.call_site import CallSite
+from sa_perf.call_site import CallSite
 
 if TYPE_CHECKING:
     from sa_perf.queries.aggregate import Aggregate

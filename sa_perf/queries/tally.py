@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from sa_perf.call_site import Line
     from sa_perf.queries.aggregate import Aggregate
-    from sa_perf.queries.call_site import Line
     from sa_perf.queries.orm_loads import Loaded
 
 __all__ = ["RepeatKind", "Sums", "Tally", "Unit"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy.engine import Connection
 
-from sa_perf.queries.histogram import Histogram
+from sa_perf.histogram import Histogram
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
 
+from sa_perf.histogram import Histogram, bucket_bounds
 from sa_perf.queries.aggregate import OTHER, QueryStats
-from sa_perf.queries.histogram import Histogram, bucket_bounds
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.transactions import TransactionStats
 from sa_perf.snapshot import Snapshot

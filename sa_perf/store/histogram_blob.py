@@ -13,7 +13,7 @@ from __future__ import annotations
 from zlib import crc32
 
 from sa_perf.errors import InvalidHistogram
-from sa_perf.queries.histogram import BUCKETS, Histogram
+from sa_perf.histogram import BUCKETS, Histogram
 
 __all__ = ["MAX_BYTES", "from_blob", "merged_blobs", "to_blob"]
 

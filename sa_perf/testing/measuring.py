@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import ExecuteStyle
 
+from sa_perf.call_site import call_site
 from sa_perf.dialects import dialect_for
 from sa_perf.instrumentation import Instrumentation, living
-from sa_perf.queries.call_site import call_site
 from sa_perf.queries.fingerprint import Fingerprinter, fingerprint_of
 from sa_perf.queries.recorder import IGNORE
 from sa_perf.queries.scopes import measuring_scope

@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sa_perf.queries.histogram import Histogram
+from sa_perf.histogram import Histogram
 
 _RATIOS = (0.5, 0.95, 0.99)
 

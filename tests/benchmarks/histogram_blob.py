@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from sa_perf.queries.histogram import Histogram
+from sa_perf.histogram import Histogram
 from sa_perf.store.histogram_blob import from_blob, to_blob
 
 #: Name -> parts of a mixture: weight, median in nanoseconds, sigma of its logarithm.

@@ -30,7 +30,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
 import sa_perf
-from sa_perf.queries.histogram import BUCKETS, bucket_bounds
+from sa_perf.histogram import BUCKETS, bucket_bounds
 
 MOST_BYTES = 2_560
 

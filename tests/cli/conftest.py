@@ -15,13 +15,13 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select, text
 
 import sa_perf
+from sa_perf.call_site import CallSite
 from sa_perf.cli import main
 from sa_perf.dialects import Plan, PlanNode
 from sa_perf.finding import Finding
+from sa_perf.histogram import Histogram
 from sa_perf.plans.results import ExplainedStatement, SamplerHealth
 from sa_perf.queries.aggregate import QueryStats
-from sa_perf.queries.call_site import CallSite
-from sa_perf.queries.histogram import Histogram
 from sa_perf.queries.scope_statistics import Repeat, ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats

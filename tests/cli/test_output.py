@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import pytest
 
+from sa_perf.call_site import CallSite
 from sa_perf.cli import main
-from sa_perf.queries.call_site import CallSite
 from sa_perf.snapshot import Snapshot
 
 OnTerminal: TypeAlias = Callable[..., str]

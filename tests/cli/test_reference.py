@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sa_perf.cli import main
-from sa_perf.queries.histogram import BUCKETS, bucket_bounds
+from sa_perf.histogram import BUCKETS, bucket_bounds
 from sa_perf.snapshot import Snapshot
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"

@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 
 from sa_perf.cli.top import KINDS
 from sa_perf.dialects import OPERATIONS
+from sa_perf.histogram import BUCKETS
 from sa_perf.queries.fingerprint import kind_of
-from sa_perf.queries.histogram import BUCKETS
 from sa_perf.snapshot import SCHEMA, Snapshot
 
 PATH = Path(__file__).parents[2] / "docs" / "reference" / "snapshot.schema.json"

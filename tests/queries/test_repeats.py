@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from sa_perf.call_site import Line
 from sa_perf.queries import repeats
 from sa_perf.queries.aggregate import Aggregate
-from sa_perf.queries.call_site import Line
 from sa_perf.queries.faults import Faults
 from sa_perf.queries.repeats import Repeats, RepeatStats
 from sa_perf.queries.tally import RepeatKind, Tally, Unit

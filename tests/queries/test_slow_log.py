@@ -12,8 +12,8 @@ from sqlalchemy import bindparam, create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 import sa_perf
+from sa_perf.call_site import CallSite
 from sa_perf.queries.aggregate import Aggregate
-from sa_perf.queries.call_site import CallSite
 from sa_perf.queries.slow_log import SlowEntry, SlowExecution, SlowLog
 from sa_perf.queries.statistics import Statistics
 

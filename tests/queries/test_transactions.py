@@ -8,7 +8,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
 
 import sa_perf
-from sa_perf.queries.histogram import Histogram
+from sa_perf.histogram import Histogram
 from sa_perf.queries.transactions import Transactions, TransactionStats, unwrap, wrap
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, text
 
 import sa_perf
 from sa_perf import Snapshot
+from sa_perf.histogram import Histogram
 from sa_perf.queries.aggregate import OTHER
-from sa_perf.queries.histogram import Histogram
 from sa_perf.queries.merging import merged_queries
 from sa_perf.queries.statistics import Statistics
 from sa_perf.snapshot import Health

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sa_perf.errors import InvalidHistogram, SaPerfError
-from sa_perf.queries.histogram import BUCKETS, Histogram
+from sa_perf.histogram import BUCKETS, Histogram
 from sa_perf.store.histogram_blob import MAX_BYTES, from_blob, merged_blobs, to_blob
 
 MAX_COUNT = (1 << 63) - 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sa_perf.cli.wording.units import percent
-from sa_perf.queries.histogram import bucket_bounds
+from sa_perf.histogram import bucket_bounds
 
 __all__ = ["Bin", "latency_bins", "percentile_seconds"]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sa_perf.cli.html.latency_bins import latency_bins, percentile_seconds
-from sa_perf.queries.histogram import Histogram
+from sa_perf.histogram import Histogram
 
 durations = st.lists(st.integers(0, 1 << 42), min_size=1, max_size=50)
 

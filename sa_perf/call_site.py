@@ -1,4 +1,4 @@
-"""Which application line issued a statement.
+"""Which application line issued a statement, or took a connection.
 
 The nearest frame that belongs to neither SQLAlchemy, nor a driver, nor a framework, nor the
 standard library, nor sa_perf. On an async engine the application's frames are not on the listener's

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sa_perf.histogram import BUCKETS, Histogram, bucket_bounds, bucket_of
 from sa_perf.queries.aggregate import Aggregate
-from sa_perf.queries.histogram import BUCKETS, Histogram, bucket_bounds, bucket_of
 
 #: What the buckets resolve: from nothing to 2**39 ns (9 minutes).
 durations = st.integers(min_value=0, max_value=39).flatmap(

@@ -11,8 +11,8 @@ import types
 
 import pytest
 
-from sa_perf.queries import call_site as call_site_module
-from sa_perf.queries.call_site import CallSite, LastLine, call_site
+from sa_perf import call_site as call_site_module
+from sa_perf.call_site import CallSite, LastLine, call_site
 
 
 def line() -> int:
