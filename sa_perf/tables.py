@@ -23,7 +23,7 @@ __all__ = [
 PREFIX = "sa_perf_"
 
 #: Newest revision in migrations/versions: what the tables of this version of sa_perf look like.
-SCHEMA_VERSION = "sa_perf_0001"
+SCHEMA_VERSION = "sa_perf_0002"
 
 #: Where Alembic keeps the revision; not in `metadata`, for no migration makes it.
 VERSION_TABLE = f"{PREFIX}alembic_version"

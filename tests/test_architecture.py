@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     **{room: GROUND for room in FEATURES},
     "snapshot": GROUND | FEATURES,
     "store": GROUND | FEATURES | {"snapshot"},  # what it keeps are snapshots
-    "migration": GROUND | FEATURES,
+    "migration": GROUND | FEATURES | {"store"},  # the tables of both
     "housekeeping": GROUND | FEATURES | READERS,
     "post": GROUND | FEATURES | READERS,
     "instrumentation": CORE,

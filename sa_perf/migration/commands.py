@@ -61,7 +61,7 @@ def upgrade(bind: Bind, revision: str = "head", *, sql: bool = False) -> str:
         >>> upgrade(engine)
         ''
         >>> current(engine)
-        'sa_perf_0001'
+        'sa_perf_0002'
     """
     from alembic import command
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sa_perf.retention.tables import TABLES
+from sa_perf.retention import tables as retention
+from sa_perf.store import tables as store
 from sa_perf.tables import VERSION_TABLE, metadata
 
 if TYPE_CHECKING:
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
     from alembic.config import Config
 
-__all__ = ["configuration", "options", "scripts"]
+__all__ = ["TABLES", "configuration", "options", "scripts"]
 
 #: Rooms that keep something, by their tables: named here, so imported before anything is compared.
-_KEPT = (*TABLES,)
+TABLES = (*retention.TABLES, *store.TABLES)
 
 
 def scripts() -> Path:
@@ -56,4 +57,4 @@ def options() -> dict[str, Any]:
 
 
 def _is_ours(item: object, name: str | None, kind: str, reflected: bool, other: object) -> bool:
-    return kind != "table" or name in {table.name for table in _KEPT}
+    return kind != "table" or name in {table.name for table in TABLES}

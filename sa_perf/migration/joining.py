@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Index, MetaData, Table, event, inspect
 
 from sa_perf.dialects.column_types import portable_type
-from sa_perf.retention.tables import TABLES
+from sa_perf.migration.environment import TABLES
 from sa_perf.tables import VERSION_TABLE
 
 if TYPE_CHECKING:

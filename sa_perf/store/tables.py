@@ -1,0 +1,199 @@
+"""The store's own tables: what processes recorded, by spans of time.
+
+Times are whole seconds since 1970 UTC, so that a span is found by division on every database. A
+row of a span is written once and never changed: by the process that recorded it, or, of an hour or
+a day that is over, by whoever added up all processes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from sa_perf.dialects.column_types import TABLE_OPTIONS, Key, LongText, exact_text
+from sa_perf.tables import PREFIX, metadata
+
+__all__ = [
+    "DAY", "HOUR", "MAX_NAME", "MERGED", "MINUTE", "TABLES", "documents", "levels", "processes",
+    "queries", "scopes", "slow", "statements", "transactions",
+]  # fmt: skip
+
+#: Widths of the spans, in seconds.
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+#: In place of a process and of its flush: the sum of all processes.
+MERGED = 0
+#: Characters of a scope's name and of a database's label; the rest is cut.
+MAX_NAME = 200
+
+#: One row for each process that has flushed; its number stands in whatever it wrote.
+processes = Table(
+    f"{PREFIX}store_process",
+    metadata,
+    Column("id", Key, primary_key=True),
+    # Drawn by the process at its start and after a fork: two hosts may have the same pid.
+    Column("token", String(32), nullable=False, unique=True),
+    Column("service", exact_text(MAX_NAME)),
+    # What the application calls its own version: where it changes, something was deployed.
+    Column("release_name", exact_text(MAX_NAME)),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False, index=True),
+    # Of the last flush that stands here: one that comes again is not added again.
+    Column("flush", BigInteger, nullable=False, default=0),
+    Column("lost_flushes", BigInteger, nullable=False, default=0),
+    Column("lost_calls", BigInteger, nullable=False, default=0),
+    # Its databases and sa_perf's own health, as in a snapshot's JSON.
+    Column("facts", LongText, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+#: Texts of statements, each once.
+statements = Table(
+    f"{PREFIX}store_statement",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("fingerprint", exact_text(16), nullable=False),
+    Column("database_label", exact_text(MAX_NAME), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("statement", LongText, nullable=False),
+    Column("seen_at", BigInteger, nullable=False, index=True),
+    UniqueConstraint("fingerprint", "database_label"),
+    **TABLE_OPTIONS,
+)
+
+
+def _span(*key: Column[int] | Column[str]) -> tuple[Column[int] | Column[str], ...]:
+    """The columns that say when, of what, and who counted it; together the primary key."""
+    return (
+        Column("width", Integer, nullable=False),
+        Column("began_at", BigInteger, nullable=False),
+        *key,
+        Column("process_id", BigInteger, nullable=False),
+        Column("flush", BigInteger, nullable=False),
+    )
+
+
+#: Sums of a statement over a span; columns as the attributes of `QueryStats`.
+queries = Table(
+    f"{PREFIX}store_query",
+    metadata,
+    *_span(Column("statement_id", BigInteger, nullable=False)),
+    Column("calls", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    # ROWS is a word of SQL's.
+    Column("row_count", BigInteger, nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    Column("parameter_sets", BigInteger, nullable=False),
+    Column("executemany_calls", BigInteger, nullable=False),
+    Column("insertmanyvalues_calls", BigInteger, nullable=False),
+    Column("total_seconds", Double, nullable=False),
+    Column("fetch_seconds", Double, nullable=False),
+    Column("loop_wait_seconds", Double, nullable=False),
+    Column("min_seconds", Double, nullable=False),
+    Column("max_seconds", Double, nullable=False),
+    Column("sum_squares", Double, nullable=False),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+    Column("last_error", String(100)),
+    # As `sa_perf.store.histogram_blob` writes it.
+    Column("histogram", LargeBinary(10_000), nullable=False),
+    PrimaryKeyConstraint("width", "began_at", "statement_id", "process_id", "flush"),
+    sqlite_with_rowid=False,
+    **TABLE_OPTIONS,
+)
+
+#: Sums of a scope over a span, as those of `ScopeStats`.
+scopes = Table(
+    f"{PREFIX}store_scope",
+    metadata,
+    *_span(Column("name", exact_text(MAX_NAME), nullable=False)),
+    Column("runs", BigInteger, nullable=False),
+    Column("statements", BigInteger, nullable=False),
+    Column("max_statements", BigInteger, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    Column("database_seconds", Double, nullable=False),
+    Column("max_database_seconds", Double, nullable=False),
+    Column("total_seconds", Double, nullable=False),
+    PrimaryKeyConstraint("width", "began_at", "name", "process_id", "flush"),
+    sqlite_with_rowid=False,
+    **TABLE_OPTIONS,
+)
+
+#: How transactions ended within a span, as `TransactionStats`.
+transactions = Table(
+    f"{PREFIX}store_transaction",
+    metadata,
+    *_span(),
+    Column("commits", BigInteger, nullable=False),
+    Column("rollbacks", BigInteger, nullable=False),
+    Column("total_seconds", Double, nullable=False),
+    Column("max_seconds", Double, nullable=False),
+    Column("histogram", LargeBinary(10_000), nullable=False),
+    PrimaryKeyConstraint("width", "began_at", "process_id", "flush"),
+    sqlite_with_rowid=False,
+    **TABLE_OPTIONS,
+)
+
+#: Slow executions, without their parameters.
+slow = Table(
+    f"{PREFIX}store_slow",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("statement_id", Key, ForeignKey(statements.c.id), nullable=False, index=True),
+    Column("process_id", Key, ForeignKey(processes.c.id), nullable=False, index=True),
+    Column("ended_at", Double, nullable=False, index=True),
+    Column("duration_seconds", Double, nullable=False),
+    Column("fetch_seconds", Double, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    # Names, innermost first, and the line, each as in a snapshot's JSON.
+    Column("scope", Text, nullable=False),
+    Column("call_site", Text),
+    **TABLE_OPTIONS,
+)
+
+#: Plans, their changes and repetitions as in a snapshot's JSON: what is known of each last.
+documents = Table(
+    f"{PREFIX}store_document",
+    metadata,
+    Column("id", Key, primary_key=True),
+    # The field of a snapshot that it stands in.
+    Column("kind", String(20), nullable=False),
+    # SHA-256 of what makes it one.
+    Column("identity", String(64), nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("document", LongText, nullable=False),
+    UniqueConstraint("kind", "identity"),
+    **TABLE_OPTIONS,
+)
+Index(None, documents.c.kind, documents.c.seen_at)
+
+#: How far the spans of a width are added up from narrower ones, and who does it now.
+levels = Table(
+    f"{PREFIX}store_level",
+    metadata,
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    # Up to here no narrower span is written any more: what comes late is of this width.
+    Column("closed_at", BigInteger, nullable=False),
+    # Up to here spans of this width hold all, and narrower ones are not counted.
+    Column("rolled_at", BigInteger, nullable=False),
+    Column("owner", String(32)),
+    Column("expires_at", BigInteger),
+    **TABLE_OPTIONS,
+)
+
+TABLES = (
+    processes, statements, queries, scopes, transactions, slow, documents, levels,
+)  # fmt: skip
