@@ -105,6 +105,9 @@ class Histogram:
         Raises:
             ValueError: a count would pass 2**63 - 1; those of shorter durations are added already.
         """
+        if not self._counts:
+            self._first, self._counts = other._first, other._counts[:]
+            return
         for index, count in other.items():
             at = index - self._first
             if not 0 <= at < len(self._counts):
@@ -115,6 +118,27 @@ class Histogram:
                 raise ValueError(message)
             self._widen(total)
             self._counts[at] = total
+
+    def since(self, earlier: Histogram) -> Histogram:
+        """What was counted after an earlier copy of this histogram.
+
+        Where a duration has moved on since, to a longer one, it is counted at neither place: all
+        that is counted between copies adds up to the total, but for the buckets of those that
+        moved.
+        """
+        counts = list(self._counts)
+        missing = 0
+        offset = earlier._first - self._first
+        for at, count in enumerate(earlier._counts, offset):
+            if count:
+                counts[at] -= count
+                missing = min(missing, counts[at])
+        less = Histogram()
+        if missing < 0:
+            counts = _without_debts(counts)
+        if any(counts):
+            less._first, less._counts = self._first, array(self._counts.typecode, counts)
+        return less
 
     def percentile(self, ratio: float) -> float:
         """Duration in nanoseconds that ``ratio`` (0..1) of the counts do not pass.
@@ -221,3 +245,14 @@ class Histogram:
         """Use a wider integer for all buckets until ``count`` fits."""
         while count >> (8 * self._counts.itemsize):
             self._counts = array(_WIDER[self._counts.typecode], self._counts)
+
+
+def _without_debts(counts: list[int]) -> list[int]:
+    """Counts below zero are paid by the next longer durations that have any."""
+    debt = 0
+    paid = []
+    for count in counts:
+        left = count - debt
+        debt = max(0, -left)
+        paid.append(max(0, left))
+    return paid

@@ -19,6 +19,10 @@ __all__ = ["OTHER", "Aggregate", "QueryStats"]
 #: Fingerprint and statement of the aggregate that holds what was evicted.
 OTHER = "other"
 _NO_MINIMUM = 1 << 62
+_SUMS = ("calls", "errors", "rows", "total_ns", "fetch_ns", "sum_squares")
+_RARE_SUMS = (
+    "executemany_calls", "insertmanyvalues_calls", "executions", "parameter_sets", "loop_wait_ns",
+)  # fmt: skip
 
 
 class Aggregate:
@@ -27,7 +31,7 @@ class Aggregate:
     __slots__ = (
         "calls", "database", "errors", "evicted", "fetch_ns", "fingerprinter", "first_seen",
         "histogram", "key", "last_seen", "max_ns", "min_ns", "rare", "rows", "statement",
-        "sum_squares", "total_ns",
+        "sum_squares", "taken", "total_ns",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +55,8 @@ class Aggregate:
         self.first_seen = self.last_seen = 0
         self.rare: _Rare | None = None
         self.histogram = Histogram()
+        #: Sums as they were when `take` was called last, with the extremes until then.
+        self.taken: Aggregate | None = None
 
     def shortest_ns(self) -> float:
         """Shortest duration; that of the histogram where no result was ever fetched."""
@@ -112,22 +118,67 @@ class Aggregate:
         return self.rare
 
     def absorb(self, other: Aggregate) -> None:
+        """Add the sums of another aggregate to this one, and what was taken of it."""
+        self.add(other)
+        if other.taken is not None:
+            if self.taken is None:
+                self.taken = self._empty_twin()
+            self.taken.add(other.taken)
+
+    def add(self, other: Aggregate) -> None:
         """Add the sums of another aggregate to this one."""
-        self.calls += other.calls
-        self.errors += other.errors
-        self.rows += other.rows
-        self.total_ns += other.total_ns
-        self.fetch_ns += other.fetch_ns
-        self.sum_squares += other.sum_squares
-        self.min_ns = min(self.min_ns, other.min_ns)
-        self.max_ns = max(self.max_ns, other.max_ns)
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.widen(other)
         self.first_seen = min(
             self.first_seen or other.first_seen, other.first_seen or self.first_seen
         )
         self.last_seen = max(self.last_seen, other.last_seen)
         self.histogram.merge(other.histogram)
         if other.rare is not None:
-            self.rarities().absorb(other.rare)
+            self.rarities().add(other.rare)
+
+    def widen(self, other: Aggregate | None) -> None:
+        """Let the extremes hold for another aggregate too."""
+        if other is not None:
+            self.min_ns = min(self.min_ns, other.min_ns)
+            self.max_ns = max(self.max_ns, other.max_ns)
+
+    def take(self, begun: int) -> Aggregate | None:
+        """What was counted since the last call; None where nothing was.
+
+        All that is taken adds up to the sums, also where executions were fetched in between: their
+        rows and times count when they are known. The extremes are those of the span.
+
+        Args:
+            begun: when the last call was, on the records' clock; 0 if there was none.
+        """
+        taken = self.taken
+        if taken is None:
+            taken = self._empty_twin()
+        if all(getattr(self, name) == getattr(taken, name) for name in _SUMS):
+            return None
+        since = self._empty_twin()
+        for name in _SUMS:
+            setattr(since, name, getattr(self, name) - getattr(taken, name))
+            setattr(taken, name, getattr(self, name))
+        since.sum_squares = max(0.0, since.sum_squares)
+        since.widen(self)
+        since.last_seen = taken.last_seen = self.last_seen
+        since.first_seen = min(max(self.first_seen, begun), self.last_seen)
+        since.histogram = self.histogram.since(taken.histogram)
+        taken.histogram = self.histogram.copy()
+        if self.rare is not None:
+            since.rare = self.rare.since(taken.rarities())
+            since.rare.last_error = self.rare.last_error if since.errors else None
+            taken.rare = self.rare.since(_Rare())
+        taken.widen(self)
+        self.min_ns, self.max_ns = _NO_MINIMUM, 0
+        self.taken = taken
+        return since
+
+    def _empty_twin(self) -> Aggregate:
+        return Aggregate(self.key, self.statement, self.database, None)
 
     def frozen(self, datetime_of: Callable[[int], datetime]) -> QueryStats:
         """A reading that shares the histogram, so it is made of an aggregate nobody adds to.
@@ -176,13 +227,16 @@ class _Rare:
         self.loop_wait_ns = 0
         self.last_error: str | None = None
 
-    def absorb(self, other: _Rare) -> None:
-        self.executemany_calls += other.executemany_calls
-        self.insertmanyvalues_calls += other.insertmanyvalues_calls
-        self.executions += other.executions
-        self.parameter_sets += other.parameter_sets
-        self.loop_wait_ns += other.loop_wait_ns
+    def add(self, other: _Rare) -> None:
+        for name in _RARE_SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.last_error = other.last_error or self.last_error
+
+    def since(self, earlier: _Rare) -> _Rare:
+        less = _Rare()
+        for name in _RARE_SUMS:
+            setattr(less, name, getattr(self, name) - getattr(earlier, name))
+        return less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ class Statistics:
         self._other: dict[str, Aggregate] = {}
         self._count = 0
         self._canonical: dict[str, str] = {}
+        self._taken_at = 0
         self._clock = clock
         self._clock_offset = wall() - clock() / 1e9
 
@@ -209,8 +210,30 @@ class Statistics:
                 if twin is None:
                     twin = Aggregate(fingerprint, shape, aggregate.database, None)
                     merged[aggregate.database, fingerprint] = twin
-                twin.absorb(aggregate)
+                twin.add(aggregate)
+                twin.widen(aggregate.taken)
         frozen = [aggregate.frozen(self.datetime_of) for aggregate in merged.values()]
+        return tuple(sorted(frozen, key=_by_total, reverse=True))
+
+    def take(self) -> tuple[QueryStats, ...]:
+        """What was counted since the last call, most total time first; for one caller only.
+
+        All that is taken adds up to `stats`, also where shapes are evicted in between. A raw text
+        that sqlglot reads later stands under its token-level shape until then.
+        """
+        begun, self._taken_at = self._taken_at, self._clock()
+        taken: dict[tuple[str, str], Aggregate] = {}
+        for aggregate in self._snapshot_of_aggregates():
+            with self.lock:
+                since = aggregate.take(begun)
+            if since is None:
+                continue
+            since.key = self.fingerprint(aggregate)
+            since.statement = self._canonical.get(aggregate.key, aggregate.statement)
+            twin = taken.setdefault((since.database, since.key), since)
+            if twin is not since:
+                twin.add(since)
+        frozen = [one.frozen(self.datetime_of) for one in taken.values()]
         return tuple(sorted(frozen, key=_by_total, reverse=True))
 
     def totals(self) -> list[tuple[Aggregate, int, int]]:
