@@ -14,6 +14,7 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 from operator import index as whole_number
+from operator import sub
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -127,16 +128,13 @@ class Histogram:
         moved.
         """
         counts = list(self._counts)
-        missing = 0
-        offset = earlier._first - self._first
-        for at, count in enumerate(earlier._counts, offset):
-            if count:
-                counts[at] -= count
-                missing = min(missing, counts[at])
+        start = earlier._first - self._first
+        end = start + len(earlier._counts)
+        counts[start:end] = map(sub, counts[start:end], earlier._counts)
         less = Histogram()
-        if missing < 0:
-            counts = _without_debts(counts)
         if any(counts):
+            if min(counts) < 0:
+                counts = _without_debts(counts)
             less._first, less._counts = self._first, array(self._counts.typecode, counts)
         return less
 

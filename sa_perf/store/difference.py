@@ -69,9 +69,7 @@ def transactions_since(before: TransactionStats, after: TransactionStats) -> Tra
         commits=max(0, after.commits - before.commits),
         rollbacks=max(0, after.rollbacks - before.rollbacks),
         total_seconds=_less(after.total_seconds, before.total_seconds),
-        max_seconds=after.max_seconds
-        if longer
-        else min(_longest_seconds(histogram), after.max_seconds),
+        max_seconds=longest,
         histogram=histogram,
     )
 
