@@ -12,9 +12,9 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 
+from sa_perf.connecting import on_connection, url_of
 from sa_perf.dialects.schema_changes import schema_change
 from sa_perf.errors import MigrationError
-from sa_perf.migration.connecting import on_connection, url_of
 from sa_perf.migration.environment import options
 
 config = context.config

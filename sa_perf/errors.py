@@ -12,6 +12,7 @@ __all__ = [
     "ExplainError",
     "ExplainRefused",
     "InvalidCursor",
+    "InvalidDatabaseURL",
     "InvalidHistogram",
     "InvalidPageRequest",
     "InvalidPolicy",
@@ -31,6 +32,7 @@ __all__ = [
     "SaPerfError",
     "SaPerfWarning",
     "SpaceRefused",
+    "StoreError",
     "UnindexedPageWarning",
     "UnsupportedDatabase",
 ]
@@ -164,6 +166,14 @@ class MissingTables(SaPerfError, LookupError):
 
 class MigrationError(SaPerfError, RuntimeError):
     """sa_perf's own tables cannot be brought to the revision that was asked for."""
+
+
+class StoreError(SaPerfError, RuntimeError):
+    """The store cannot be reached, read or written as asked."""
+
+
+class InvalidDatabaseURL(MigrationError, StoreError):
+    """A database URL cannot be read, or not be connected to from here."""
 
 
 class SaPerfWarning(UserWarning):

@@ -24,7 +24,7 @@ Rule: TypeAlias = Callable[[Path], "list[str]"]
 
 # Layers, lowest first, as the rooms that a room may import.
 LEAVES = {"errors", "finding", "histogram", "json_values"}
-GROUND = LEAVES | {"call_site", "dialects", "settings", "tables"}
+GROUND = LEAVES | {"call_site", "connecting", "dialects", "settings", "tables"}
 FEATURES = {"pagination", "plans", "queries", "resources", "retention", "views"}
 READERS = {"migration", "snapshot", "store"}
 ROOT_ROOMS = {"housekeeping", "instrumentation", "post"}  # the composition root, in three files
@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": LEAVES,
     "tables": LEAVES,
     "dialects": LEAVES | {"settings", "tables"},
+    "connecting": LEAVES | {"settings", "tables"},
     **{room: GROUND for room in FEATURES},
     "snapshot": GROUND | FEATURES,
     "store": GROUND | FEATURES | {"snapshot"},  # what it keeps are snapshots

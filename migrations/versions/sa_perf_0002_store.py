@@ -25,6 +25,7 @@ OPTIONS = {
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), *MYSQL)
 HISTOGRAM = sa.LargeBinary(10_000)
+WIDTHS = ("minute", "hour", "day")
 
 
 def exact_text(length: int) -> sa.String:
@@ -44,9 +45,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in (
-        "level", "document", "slow", "transaction", "scope", "query", "statement", "process",
-    ):  # fmt: skip
+    spans = [f"{name}_{width}" for name in ("transaction", "scope", "query") for width in WIDTHS]
+    for name in ("level", "document", "slow", *spans, "statement", "process"):
         op.drop_table(f"sa_perf_store_{name}")
 
 
@@ -93,53 +93,56 @@ def make_statements() -> None:
 
 
 def make_queries() -> None:
-    make_span(
-        "query",
-        [sa.Column("statement_id", sa.BigInteger(), nullable=False)],
-        sa.Column("calls", sa.BigInteger(), nullable=False),
-        sa.Column("errors", sa.BigInteger(), nullable=False),
-        sa.Column("row_count", sa.BigInteger(), nullable=False),
-        sa.Column("executions", sa.BigInteger(), nullable=False),
-        sa.Column("parameter_sets", sa.BigInteger(), nullable=False),
-        sa.Column("executemany_calls", sa.BigInteger(), nullable=False),
-        sa.Column("insertmanyvalues_calls", sa.BigInteger(), nullable=False),
-        sa.Column("total_seconds", sa.Double(), nullable=False),
-        sa.Column("fetch_seconds", sa.Double(), nullable=False),
-        sa.Column("loop_wait_seconds", sa.Double(), nullable=False),
-        sa.Column("min_seconds", sa.Double(), nullable=False),
-        sa.Column("max_seconds", sa.Double(), nullable=False),
-        sa.Column("sum_squares", sa.Double(), nullable=False),
-        sa.Column("first_seen", sa.Double(), nullable=False),
-        sa.Column("last_seen", sa.Double(), nullable=False),
-        sa.Column("last_error", sa.String(100)),
-        sa.Column("histogram", HISTOGRAM, nullable=False),
-    )
+    for width in WIDTHS:
+        make_span(
+            f"query_{width}",
+            [sa.Column("statement_id", sa.BigInteger(), nullable=False)],
+            sa.Column("calls", sa.BigInteger(), nullable=False),
+            sa.Column("errors", sa.BigInteger(), nullable=False),
+            sa.Column("row_count", sa.BigInteger(), nullable=False),
+            sa.Column("executions", sa.BigInteger(), nullable=False),
+            sa.Column("parameter_sets", sa.BigInteger(), nullable=False),
+            sa.Column("executemany_calls", sa.BigInteger(), nullable=False),
+            sa.Column("insertmanyvalues_calls", sa.BigInteger(), nullable=False),
+            sa.Column("total_seconds", sa.Double(), nullable=False),
+            sa.Column("fetch_seconds", sa.Double(), nullable=False),
+            sa.Column("loop_wait_seconds", sa.Double(), nullable=False),
+            sa.Column("min_seconds", sa.Double(), nullable=False),
+            sa.Column("max_seconds", sa.Double(), nullable=False),
+            sa.Column("sum_squares", sa.Double(), nullable=False),
+            sa.Column("first_seen", sa.Double(), nullable=False),
+            sa.Column("last_seen", sa.Double(), nullable=False),
+            sa.Column("last_error", sa.String(100)),
+            sa.Column("histogram", HISTOGRAM, nullable=False),
+        )
 
 
 def make_scopes() -> None:
-    make_span(
-        "scope",
-        [sa.Column("name", exact_text(200), nullable=False)],
-        sa.Column("runs", sa.BigInteger(), nullable=False),
-        sa.Column("statements", sa.BigInteger(), nullable=False),
-        sa.Column("max_statements", sa.BigInteger(), nullable=False),
-        sa.Column("row_count", sa.BigInteger(), nullable=False),
-        sa.Column("database_seconds", sa.Double(), nullable=False),
-        sa.Column("max_database_seconds", sa.Double(), nullable=False),
-        sa.Column("total_seconds", sa.Double(), nullable=False),
-    )
+    for width in WIDTHS:
+        make_span(
+            f"scope_{width}",
+            [sa.Column("name", exact_text(200), nullable=False)],
+            sa.Column("runs", sa.BigInteger(), nullable=False),
+            sa.Column("statements", sa.BigInteger(), nullable=False),
+            sa.Column("max_statements", sa.BigInteger(), nullable=False),
+            sa.Column("row_count", sa.BigInteger(), nullable=False),
+            sa.Column("database_seconds", sa.Double(), nullable=False),
+            sa.Column("max_database_seconds", sa.Double(), nullable=False),
+            sa.Column("total_seconds", sa.Double(), nullable=False),
+        )
 
 
 def make_transactions() -> None:
-    make_span(
-        "transaction",
-        [],
-        sa.Column("commits", sa.BigInteger(), nullable=False),
-        sa.Column("rollbacks", sa.BigInteger(), nullable=False),
-        sa.Column("total_seconds", sa.Double(), nullable=False),
-        sa.Column("max_seconds", sa.Double(), nullable=False),
-        sa.Column("histogram", HISTOGRAM, nullable=False),
-    )
+    for width in WIDTHS:
+        make_span(
+            f"transaction_{width}",
+            [],
+            sa.Column("commits", sa.BigInteger(), nullable=False),
+            sa.Column("rollbacks", sa.BigInteger(), nullable=False),
+            sa.Column("total_seconds", sa.Double(), nullable=False),
+            sa.Column("max_seconds", sa.Double(), nullable=False),
+            sa.Column("histogram", HISTOGRAM, nullable=False),
+        )
 
 
 def make_slow() -> None:
@@ -207,14 +210,13 @@ def make_span(name: str, key: list[sa.Column], *columns: sa.Column) -> None:
     whose = [column.name for column in key]
     op.create_table(
         table,
-        sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("began_at", sa.BigInteger(), nullable=False),
         *key,
         sa.Column("process_id", sa.BigInteger(), nullable=False),
         sa.Column("flush", sa.BigInteger(), nullable=False),
         *columns,
         sa.PrimaryKeyConstraint(
-            "width", "began_at", *whose, "process_id", "flush", name=op.f(f"pk_{table}")
+            "began_at", *whose, "process_id", "flush", name=op.f(f"pk_{table}")
         ),
         sqlite_with_rowid=False,
         **OPTIONS,

@@ -98,9 +98,9 @@ def advise(
     """
     output = Output(as_json=as_json, no_color=no_color)
     with failures_in_one_line(None):
+        from sa_perf.connecting import url_of
         from sa_perf.dialects import dialect_for
         from sa_perf.dialects.inventory import refuse_missing
-        from sa_perf.migration.connecting import url_of
 
         address = url_of(url)
         refuse_missing(address)
@@ -193,10 +193,10 @@ def _copy(url: URL) -> Iterator[Engine]:
 
 @contextmanager
 def _other(url: URL, shadow: str) -> Iterator[Engine]:
+    from sa_perf.connecting import on_connection, url_of
     from sa_perf.dialects import are_alike
     from sa_perf.dialects.index_trials.copies import is_same_database
     from sa_perf.dialects.inventory import refuse_missing
-    from sa_perf.migration.connecting import on_connection, url_of
 
     other = url_of(shadow)
     own, theirs = url.get_backend_name(), other.get_backend_name()

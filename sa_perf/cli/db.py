@@ -40,7 +40,7 @@ def _on_database(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*, url: str, as_json: bool | None, **own: object) -> None:
         with failures_in_one_line(None):
-            from sa_perf.migration.connecting import url_of
+            from sa_perf.connecting import url_of
 
             address = url_of(url)
         with failures_in_one_line(address):

@@ -100,8 +100,8 @@ def _examined(
 ) -> SchemaReport:
     """The report on a database, also by an asynchronous driver."""
     with failures_in_one_line(None):
+        from sa_perf.connecting import on_connection, url_of
         from sa_perf.dialects.inventory import refuse_missing
-        from sa_perf.migration.connecting import on_connection, url_of
         from sa_perf.plans.schema import examine
 
         address = url_of(url)

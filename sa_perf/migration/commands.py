@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table
 
+from sa_perf.connecting import Bind, on_connection, url_of
 from sa_perf.dialects.schema_changes import schema_change
 from sa_perf.errors import MigrationError
-from sa_perf.migration.connecting import Bind, on_connection, url_of
 from sa_perf.migration.environment import configuration, options
 from sa_perf.tables import (
     SCHEMA_VERSION,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Index, MetaData, Table, event, inspect
+from sqlalchemy import Connection, Index, MetaData, Table, UniqueConstraint, event, inspect
+from sqlalchemy.sql.naming import conv
 
 from sa_perf.dialects.column_types import portable_type
 from sa_perf.migration.environment import TABLES
@@ -60,7 +61,7 @@ def configure(target_metadata: MetaData, *, schema: str | None = None) -> None:
 
 
 def _copy(table: Table, metadata: MetaData, schema: str | None) -> None:
-    """With our names of indexes, which the application's naming convention else replaces."""
+    """With our names of indexes and constraints, else those of the application's convention."""
     copy = table.to_metadata(metadata, schema=schema) if schema else table.to_metadata(metadata)
     for column in copy.columns:
         column.type = portable_type(column.type)
@@ -68,6 +69,13 @@ def _copy(table: Table, metadata: MetaData, schema: str | None) -> None:
         copy.indexes.remove(index)
     for index in table.indexes:
         Index(index.name, *(copy.c[column.name] for column in index.columns))
+    for constraint in list(copy.constraints):
+        if isinstance(constraint, UniqueConstraint):
+            copy.constraints.remove(constraint)
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            columns = (copy.c[column.name] for column in constraint.columns)
+            copy.append_constraint(UniqueConstraint(*columns, name=conv(str(constraint.name))))
 
 
 @cache

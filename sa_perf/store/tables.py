@@ -7,6 +7,9 @@ a day that is over, by whoever added up all processes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -26,12 +29,13 @@ from sa_perf.dialects.column_types import TABLE_OPTIONS, Key, LongText, exact_te
 from sa_perf.tables import PREFIX, metadata
 
 __all__ = [
-    "DAY", "HOUR", "MAX_NAME", "MERGED", "MINUTE", "TABLES", "documents", "levels", "processes",
-    "queries", "scopes", "slow", "statements", "transactions",
+    "DAY", "HOUR", "MAX_NAME", "MERGED", "MINUTE", "TABLES", "WIDTHS", "documents", "levels",
+    "processes", "queries", "scopes", "slow", "statements", "transactions",
 ]  # fmt: skip
 
 #: Widths of the spans, in seconds.
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
+WIDTHS = {MINUTE: "minute", HOUR: "hour", DAY: "day"}
 #: In place of a process and of its flush: the sum of all processes.
 MERGED = 0
 #: Characters of a scope's name and of a database's label; the rest is cut.
@@ -75,76 +79,83 @@ statements = Table(
 )
 
 
-def _span(*key: Column[int] | Column[str]) -> tuple[Column[int] | Column[str], ...]:
-    """The columns that say when, of what, and who counted it; together the primary key."""
-    return (
-        Column("width", Integer, nullable=False),
-        Column("began_at", BigInteger, nullable=False),
-        *key,
-        Column("process_id", BigInteger, nullable=False),
-        Column("flush", BigInteger, nullable=False),
-    )
+def _spans(
+    name: str, key: Callable[[], Sequence[Column[Any]]], sums: Callable[[], Sequence[Column[Any]]]
+) -> dict[int, Table]:
+    """A table for each width, by width: they live for different times, and are read apart.
+
+    A row is a span of time, of whom or what, and whoever counted it.
+    """
+    return {
+        width: Table(
+            f"{PREFIX}store_{name}_{word}",
+            metadata,
+            Column("began_at", BigInteger, nullable=False),
+            *(own := key()),
+            Column("process_id", BigInteger, nullable=False),
+            Column("flush", BigInteger, nullable=False),
+            *sums(),
+            PrimaryKeyConstraint("began_at", *(one.name for one in own), "process_id", "flush"),
+            sqlite_with_rowid=False,
+            **TABLE_OPTIONS,
+        )
+        for width, word in WIDTHS.items()
+    }
 
 
 #: Sums of a statement over a span; columns as the attributes of `QueryStats`.
-queries = Table(
-    f"{PREFIX}store_query",
-    metadata,
-    *_span(Column("statement_id", BigInteger, nullable=False)),
-    Column("calls", BigInteger, nullable=False),
-    Column("errors", BigInteger, nullable=False),
-    # ROWS is a word of SQL's.
-    Column("row_count", BigInteger, nullable=False),
-    Column("executions", BigInteger, nullable=False),
-    Column("parameter_sets", BigInteger, nullable=False),
-    Column("executemany_calls", BigInteger, nullable=False),
-    Column("insertmanyvalues_calls", BigInteger, nullable=False),
-    Column("total_seconds", Double, nullable=False),
-    Column("fetch_seconds", Double, nullable=False),
-    Column("loop_wait_seconds", Double, nullable=False),
-    Column("min_seconds", Double, nullable=False),
-    Column("max_seconds", Double, nullable=False),
-    Column("sum_squares", Double, nullable=False),
-    Column("first_seen", Double, nullable=False),
-    Column("last_seen", Double, nullable=False),
-    Column("last_error", String(100)),
-    # As `sa_perf.store.histogram_blob` writes it.
-    Column("histogram", LargeBinary(10_000), nullable=False),
-    PrimaryKeyConstraint("width", "began_at", "statement_id", "process_id", "flush"),
-    sqlite_with_rowid=False,
-    **TABLE_OPTIONS,
+queries = _spans(
+    "query",
+    lambda: [Column("statement_id", BigInteger, nullable=False)],
+    lambda: [
+        Column("calls", BigInteger, nullable=False),
+        Column("errors", BigInteger, nullable=False),
+        # ROWS is a word of SQL's.
+        Column("row_count", BigInteger, nullable=False),
+        Column("executions", BigInteger, nullable=False),
+        Column("parameter_sets", BigInteger, nullable=False),
+        Column("executemany_calls", BigInteger, nullable=False),
+        Column("insertmanyvalues_calls", BigInteger, nullable=False),
+        Column("total_seconds", Double, nullable=False),
+        Column("fetch_seconds", Double, nullable=False),
+        Column("loop_wait_seconds", Double, nullable=False),
+        Column("min_seconds", Double, nullable=False),
+        Column("max_seconds", Double, nullable=False),
+        Column("sum_squares", Double, nullable=False),
+        Column("first_seen", Double, nullable=False),
+        Column("last_seen", Double, nullable=False),
+        Column("last_error", String(100)),
+        # As `sa_perf.store.histogram_blob` writes it.
+        Column("histogram", LargeBinary(10_000), nullable=False),
+    ],
 )
 
 #: Sums of a scope over a span, as those of `ScopeStats`.
-scopes = Table(
-    f"{PREFIX}store_scope",
-    metadata,
-    *_span(Column("name", exact_text(MAX_NAME), nullable=False)),
-    Column("runs", BigInteger, nullable=False),
-    Column("statements", BigInteger, nullable=False),
-    Column("max_statements", BigInteger, nullable=False),
-    Column("row_count", BigInteger, nullable=False),
-    Column("database_seconds", Double, nullable=False),
-    Column("max_database_seconds", Double, nullable=False),
-    Column("total_seconds", Double, nullable=False),
-    PrimaryKeyConstraint("width", "began_at", "name", "process_id", "flush"),
-    sqlite_with_rowid=False,
-    **TABLE_OPTIONS,
+scopes = _spans(
+    "scope",
+    lambda: [Column("name", exact_text(MAX_NAME), nullable=False)],
+    lambda: [
+        Column("runs", BigInteger, nullable=False),
+        Column("statements", BigInteger, nullable=False),
+        Column("max_statements", BigInteger, nullable=False),
+        Column("row_count", BigInteger, nullable=False),
+        Column("database_seconds", Double, nullable=False),
+        Column("max_database_seconds", Double, nullable=False),
+        Column("total_seconds", Double, nullable=False),
+    ],
 )
 
 #: How transactions ended within a span, as `TransactionStats`.
-transactions = Table(
-    f"{PREFIX}store_transaction",
-    metadata,
-    *_span(),
-    Column("commits", BigInteger, nullable=False),
-    Column("rollbacks", BigInteger, nullable=False),
-    Column("total_seconds", Double, nullable=False),
-    Column("max_seconds", Double, nullable=False),
-    Column("histogram", LargeBinary(10_000), nullable=False),
-    PrimaryKeyConstraint("width", "began_at", "process_id", "flush"),
-    sqlite_with_rowid=False,
-    **TABLE_OPTIONS,
+transactions = _spans(
+    "transaction",
+    list,
+    lambda: [
+        Column("commits", BigInteger, nullable=False),
+        Column("rollbacks", BigInteger, nullable=False),
+        Column("total_seconds", Double, nullable=False),
+        Column("max_seconds", Double, nullable=False),
+        Column("histogram", LargeBinary(10_000), nullable=False),
+    ],
 )
 
 #: Slow executions, without their parameters.
@@ -195,5 +206,6 @@ levels = Table(
 )
 
 TABLES = (
-    processes, statements, queries, scopes, transactions, slow, documents, levels,
+    processes, statements, *queries.values(), *scopes.values(), *transactions.values(), slow,
+    documents, levels,
 )  # fmt: skip

@@ -22,7 +22,8 @@ from sqlalchemy import Engine, MetaData, Table, inspect, text
 
 from sa_perf import migration, retention
 from sa_perf.errors import MigrationError, MissingTables
-from sa_perf.retention.tables import TABLES, leases
+from sa_perf.migration.environment import TABLES
+from sa_perf.retention.tables import leases
 from sa_perf.tables import SCHEMA_VERSION, VERSION_TABLE, require_tables
 
 ROOT = Path(__file__).resolve().parents[2]

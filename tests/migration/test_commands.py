@@ -260,7 +260,7 @@ def test_a_url_with_the_plugin_migrates_without_it(sqlite_database, tmp_path: Pa
 
 
 def test_plugins_of_others_stay_in_the_url() -> None:
-    from sa_perf.migration.connecting import url_of
+    from sa_perf.connecting import url_of
 
     assert str(url_of("x://h/d?plugin=sa_perf,other&plugin=third&sa_perf_slow_seconds=1&a=b")) == (
         "x://h/d?a=b&plugin=other&plugin=third"

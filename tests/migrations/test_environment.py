@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 
 from sa_perf import migration
+from sa_perf.migration.environment import TABLES
 from sa_perf.retention import RetentionPolicy, TableArchive, declare
-from sa_perf.retention.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,7 +17,8 @@ from sqlalchemy import Engine, inspect, select, text
 from sa_perf import migration
 from sa_perf.errors import MigrationError
 from sa_perf.migration import environment
-from sa_perf.retention.tables import TABLES, batches, holds, leases, runs
+from sa_perf.migration.environment import TABLES
+from sa_perf.retention.tables import batches, holds, leases, runs
 from sa_perf.tables import SCHEMA_VERSION, VERSION_TABLE, metadata
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 654321, tzinfo=timezone.utc)
@@ -103,7 +104,7 @@ def test_the_version_that_the_package_needs_is_the_newest_revision() -> None:
     assert script.get_heads() == [SCHEMA_VERSION]
 
 
-def test_the_retention_tables_are_all_that_there_is() -> None:
+def test_the_tables_of_all_rooms_are_all_that_there_is() -> None:
     assert set(metadata.tables) == NAMES
 
 
@@ -178,7 +179,7 @@ def test_the_statements_can_be_had_without_a_database(address: str) -> None:
         assert f"CREATE TABLE {name} (" in up
     for name in NAMES:
         assert f"DROP TABLE {name};" in down
-    assert f"VALUES ('{SCHEMA_VERSION}')" in up
+    assert f"SET version_num='{SCHEMA_VERSION}'" in up
 
 
 def test_the_statements_do_what_an_upgrade_and_a_downgrade_do(db) -> None:

@@ -110,8 +110,8 @@ def _engine(url: str) -> Iterator[Engine]:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
+    from sa_perf.connecting import url_of
     from sa_perf.errors import MigrationError
-    from sa_perf.migration.connecting import url_of
 
     with failures_in_one_line(None):
         address = url_of(url)

@@ -1,4 +1,4 @@
-"""From whatever names a database to a connection that migrations run on."""
+"""From whatever names a database to a connection of sa_perf's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from sa_perf.errors import MigrationError
+from sa_perf.errors import InvalidDatabaseURL
 from sa_perf.settings import QUERY_PREFIX
 from sa_perf.tables import UNRECORDED
 
@@ -32,7 +32,7 @@ def on_connection(bind: Bind, function: Callable[[Connection], Result]) -> Resul
         function: commits what it writes, unless it finds a transaction.
 
     Raises:
-        MigrationError: the URL cannot be read, or wants an event loop where one runs.
+        InvalidDatabaseURL: the URL cannot be read, or wants an event loop where one runs.
         TypeError: it is nothing that names a database.
     """
     if isinstance(bind, Connection):
@@ -57,7 +57,7 @@ def url_of(bind: Bind) -> URL:
     Whoever migrates is another process than the application: it records nothing.
 
     Raises:
-        MigrationError: the URL cannot be read.
+        InvalidDatabaseURL: the URL cannot be read.
         TypeError: it is nothing that names a database.
     """
     if isinstance(bind, (Engine, Connection)):
@@ -81,17 +81,17 @@ def readable_url(given: URL | str) -> URL:
     """Read a database URL.
 
     Raises:
-        MigrationError: it cannot be read. Its text may hold a password, so it is not repeated.
+        InvalidDatabaseURL: it cannot be read. Its text may hold a password, so it is not repeated.
     """
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
-        raise MigrationError(
+        raise InvalidDatabaseURL(
             "the database URL cannot be read; it is dialect://user@host/name"
         ) from None
     if "@" in (url.host or ""):
         # What stands before it is the rest of the password, and drivers show the host.
-        raise MigrationError(
+        raise InvalidDatabaseURL(
             "the database URL cannot be read: the @ of a password is to be written %40"
         )
     return url
@@ -111,6 +111,6 @@ def _on_loop(url: URL, function: Callable[[Connection], Result]) -> Result:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(run())
-    raise MigrationError(
+    raise InvalidDatabaseURL(
         "an event loop runs here already; use: await connection.run_sync(sa_perf.migration.upgrade)"
     )
