@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from sa_perf.snapshot.parts import Database, Health
-from sa_perf.snapshot.reading import SCHEMA, QueryOrder, Snapshot
+from sa_perf.snapshot.reading import (
+    SCHEMA,
+    QueryOrder,
+    Snapshot,
+    derived_findings,
+    ranked_findings,
+)
 
-__all__ = ["SCHEMA", "Database", "Health", "QueryOrder", "Snapshot"]
+__all__ = [
+    "SCHEMA", "Database", "Health", "QueryOrder", "Snapshot", "derived_findings",
+    "ranked_findings",
+]  # fmt: skip

@@ -47,7 +47,7 @@ from sa_perf.queries.transactions import TransactionStats
 from sa_perf.retention.statistics import PolicyStats, merged_policies
 from sa_perf.snapshot.parts import Database, Health, merged_databases, merged_health
 
-__all__ = ["SCHEMA", "QueryOrder", "Snapshot"]
+__all__ = ["SCHEMA", "QueryOrder", "Snapshot", "derived_findings", "ranked_findings"]
 
 SCHEMA = 1
 
@@ -341,22 +341,22 @@ def _merged(parts: list[Snapshot]) -> Snapshot:
         health=merged_health(one.health for one in parts),
         processes=sum(one.processes for one in parts),
     )
-    found = list(_derived_findings(merged))
+    found = list(derived_findings(merged))
     for one in parts:
-        own = {repr(finding) for finding in _derived_findings(one)}
+        own = {repr(finding) for finding in derived_findings(one)}
         found += [finding for finding in one.findings if repr(finding) not in own]
-    return replace(merged, findings=_ranked(found))
+    return replace(merged, findings=ranked_findings(found))
 
 
-def _derived_findings(snapshot: Snapshot) -> Iterator[Finding]:
-    """What follows from the other parts of a snapshot."""
+def derived_findings(snapshot: Snapshot) -> Iterator[Finding]:
+    """The findings that follow from the other parts of a snapshot; in no order."""
     yield from repeat_findings(snapshot.repeats, snapshot.eager_loads)
     yield from map(finding_of_change, snapshot.plan_changes)
     for one in snapshot.plans:
         yield from one.findings
 
 
-def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def ranked_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Each once, the worst first."""
     once = {repr(one): one for one in findings}
     ordered = sorted(once.items(), key=lambda item: (_SEVERITIES.index(item[1].severity), item[0]))

@@ -10,18 +10,21 @@ equal bytes. Figures: ``tests/benchmarks/histogram_blob.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from zlib import crc32
 
 from sa_perf.errors import InvalidHistogram
 from sa_perf.histogram import BUCKETS, Histogram
 
-__all__ = ["MAX_BYTES", "from_blob", "merged_blobs", "to_blob"]
+__all__ = ["MAX_BYTES", "from_blob", "items_of", "merged_blobs", "to_blob"]
 
 _VERSION = 1
 _CHECKSUM_BYTES = 4
 _MAX_COUNT = (1 << 63) - 1
 #: 65 bits of count and gap, in 7 bits a byte.
 _TOKEN_BYTES = 10
+#: In place of a byte where there is none: it is the last of no number.
+_CUT = 255
 #: Longest blob there can be: no bucket empty, all counts at their largest. Longer ones are not
 #: looked at.
 MAX_BYTES = 1 + BUCKETS * _TOKEN_BYTES + _CHECKSUM_BYTES
@@ -58,10 +61,19 @@ def from_blob(blob: bytes) -> Histogram:
     Raises:
         InvalidHistogram: it is damaged, cut, of a newer version, or was never one.
     """
+    return Histogram.from_items(items_of(blob))
+
+
+def items_of(blob: bytes) -> list[tuple[int, int]]:
+    """The same as (bucket index, count) of each bucket that is not empty, for who adds up many.
+
+    Raises:
+        InvalidHistogram: as `from_blob`.
+    """
     if not 1 + _CHECKSUM_BYTES <= len(blob) <= MAX_BYTES:
         message = f"a histogram has {1 + _CHECKSUM_BYTES} to {MAX_BYTES} bytes, not {len(blob)}"
         raise InvalidHistogram(message)
-    body = memoryview(blob)[:-_CHECKSUM_BYTES]
+    body = blob[:-_CHECKSUM_BYTES]
     if crc32(body) != int.from_bytes(blob[-_CHECKSUM_BYTES:], "big"):
         raise InvalidHistogram(f"the checksum of a histogram of {len(blob)} bytes does not fit")
     if body[0] != _VERSION:
@@ -70,7 +82,7 @@ def from_blob(blob: bytes) -> Histogram:
             "upgrade with: pip install -U sa-perf"
         )
         raise InvalidHistogram(message)
-    return Histogram.from_items(_items(body))
+    return _items(body)
 
 
 def merged_blobs(blobs: list[bytes]) -> Histogram:
@@ -89,18 +101,17 @@ def merged_blobs(blobs: list[bytes]) -> Histogram:
     return total
 
 
-def _items(body: memoryview) -> list[tuple[int, int]]:
+def _items(body: bytes) -> list[tuple[int, int]]:
     items = []
-    at, end, index = 1, len(body), 0
-    while at < end:
-        number = body[at]
-        at += 1
-        if number > 127:
-            number, at = _long_number(body, at - 1)
+    left = iter(body)
+    next(left)
+    index = 0
+    # One step of an iterator a byte: most tokens have one, and a window has millions of them.
+    for byte in left:
+        number = byte if byte < 128 else _long_number(byte, left)
         gap = number & 3
         if gap == 3:
-            more, at = _long_number(body, at)
-            gap += more
+            gap += _long_number(next(left, _CUT), left)
         index += gap
         count = (number >> 2) + 1
         if index >= BUCKETS or count > _MAX_COUNT:
@@ -114,13 +125,13 @@ def _items(body: memoryview) -> list[tuple[int, int]]:
     return items
 
 
-def _long_number(body: memoryview, start: int) -> tuple[int, int]:
-    """The number that begins at ``start``, and where the next one does."""
-    number = 0
-    for position, byte in enumerate(body[start : start + _TOKEN_BYTES]):
-        number |= (byte & 127) << 7 * position
-        if byte < 128:
-            if not byte and position:
-                break  # not in as few bytes as it needs
-            return number, start + position + 1
-    raise InvalidHistogram(f"no number at byte {start} of a histogram")
+def _long_number(byte: int, left: Iterator[int]) -> int:
+    """The number that begins with a byte and goes on in those that are left."""
+    number = shift = 0
+    while byte > 127 and shift < 7 * (_TOKEN_BYTES - 1):
+        number |= (byte & 127) << shift
+        shift += 7
+        byte = next(left, _CUT)
+    if byte > 127 or (not byte and shift):
+        raise InvalidHistogram("a number in a histogram has no end, or more bytes than it needs")
+    return number | byte << shift
