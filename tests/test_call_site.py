@@ -12,7 +12,7 @@ import types
 import pytest
 
 from sa_perf import call_site as call_site_module
-from sa_perf.call_site import CallSite, LastLine, call_site
+from sa_perf.call_site import CallSite, LastLine, NearestLine, call_site
 
 
 def line() -> int:
@@ -281,3 +281,65 @@ def test_the_last_line_is_found_where_the_stack_is_flat() -> None:
     thread.join()
     assert deep is not None
     assert found[0].call_site().line == deep.number + 2
+
+
+# The lines of many callers
+
+
+def test_many_lines_are_found_without_a_walk(monkeypatch) -> None:
+    library = as_module("sqlalchemy.pool", "def run(f, n): return run(f, n - 1) if n else f()")
+    nearest, walks, walk = NearestLine(), [], call_site_module._nearest
+    monkeypatch.setattr(call_site_module, "_nearest", lambda one: walks.append(1) or walk(one))
+
+    def first() -> int:
+        return library.run(nearest.find, 5).number
+
+    def second() -> int:
+        return library.run(nearest.find, 5).number
+
+    start = first.__code__.co_firstlineno + 1
+    assert [first(), second(), first(), second()] == [start, start + 3, start, start + 3]
+    assert len(walks) == 1
+    # Ways of other lengths are learned, and do not take each other's place.
+    lengths = [library.run(nearest.find, n).number for n in (0, 9, 30, 5, 0, 9, 30, 5)]
+    assert len(set(lengths)) == 1
+    assert len(walks) == 4
+
+
+def test_a_nearest_line_without_libraries_between_is_the_caller_s() -> None:
+    nearest = NearestLine()
+    found, expected = [nearest.find().number for _ in range(2)], line()
+    assert found == [expected, expected]
+
+
+def test_a_library_s_frame_beyond_a_known_way_is_passed_over() -> None:
+    inner = as_module("sqlalchemy.pool", "def run(f): return f()")
+    outer = as_module("sqlalchemy.engine", "def run(run, f): return run(f)")
+    nearest = NearestLine()
+    assert inner.run(nearest.find).number == line()
+    assert outer.run(inner.run, nearest.find).number == line()
+
+
+def test_a_nearest_line_outside_of_a_greenlet_is_found_without_a_walk(monkeypatch) -> None:
+    greenlet = pytest.importorskip("greenlet")
+    library = as_module("sqlalchemy.util", "def run(f, n): return run(f, n - 1) if n else f()")
+    nearest, walks, walk = NearestLine(), [], call_site_module._nearest
+    monkeypatch.setattr(call_site_module, "_nearest", lambda one: walks.append(1) or walk(one))
+
+    def found() -> tuple[int, int]:
+        walks.clear()
+        inner = greenlet.greenlet(functools.partial(library.run, nearest.find, 5))
+        return inner.switch().number, len(walks)
+
+    outside = found()[0]
+    assert found() == (outside, 0)
+
+
+def test_a_stack_of_libraries_alone_has_no_nearest_line() -> None:
+    source = "import threading\ndef work(function, found): found.append(function())\n"
+    module = as_module("sqlalchemy.pool", source)
+    found: list[object] = []
+    thread = module.threading.Thread(target=module.work, args=(NearestLine().find, found))
+    thread.start()
+    thread.join()
+    assert found == [None]
