@@ -42,6 +42,7 @@ _COVERED = ("_do_get", "_do_return_conn", "_create_connection", "recreate")
 _MOST_PENDING = 4_096
 _MOST_LEAKS = 20
 _TRIES = 100
+_MOST_OPENED = 1_000
 _NANOSECONDS = 1_000_000_000
 
 
@@ -201,7 +202,7 @@ class PoolWatch:
         self._outs = [one for one in self._outs if one] + [out]
         self._pool = pool
         pool._sa_perf_watch = self
-        opened: dict[int, int] = {}
+        opened: dict[int, tuple[int, int]] = {}
         pool._do_get = self._covered_get(pool._do_get, out, opened)
         pool._do_return_conn = _covered_return(pool._do_return_conn, out)
         pool._create_connection = partial(self._create, pool._create_connection, opened)
@@ -212,7 +213,7 @@ class PoolWatch:
             pool.__dict__.pop(name, None)
 
     def _covered_get(
-        self, get: Callable[[], _Inner], out: dict[int, _Taken], opened: dict[int, int]
+        self, get: Callable[[], _Inner], out: dict[int, _Taken], opened: dict[int, tuple[int, int]]
     ) -> Callable[[], _Inner]:
         clock, find, pending, peak = (
             self._clock, self._nearest_line.find, self._pending_waits, self._peak,
@@ -233,7 +234,7 @@ class PoolWatch:
                 if before is None or before[0] < started:
                     waited = ended - started
                     if opened:
-                        waited -= opened.pop(key, 0)
+                        waited -= self._opened(opened, record, started)
                     pending.append(waited)
                     if len(pending) > _MOST_PENDING:
                         self.fold(wait=False)
@@ -246,13 +247,25 @@ class PoolWatch:
 
         return do_get
 
-    def _create(self, create: Callable[[], _Inner], opened: dict[int, int]) -> _Inner:
+    def _create(self, create: Callable[[], _Inner], opened: dict[int, tuple[int, int]]) -> _Inner:
         started = self._clock()
         record = create()
-        opened[id(record)] = took = self._clock() - started
+        if len(opened) > _MOST_OPENED:
+            opened.clear()
+        opened[id(record)] = started, self._clock() - started
+        return record
+
+    def _opened(self, opened: dict[int, tuple[int, int]], record: _Inner, since: int) -> int:
+        """How long a checkout took to open its connection; 0 where it was open.
+
+        Others open connections beside the pool: the sampler of plans does.
+        """
+        started, took = opened.pop(id(record), (since - 1, 0))
+        if started < since:
+            return 0
         self._pending_openings.append(took)
         self._records[id(record)] = record
-        return record
+        return took
 
     def _recreate(self, recreate: Callable[[], _Inner]) -> _Inner:
         pool = recreate()

@@ -101,6 +101,17 @@ def test_opening_a_connection_is_no_wait() -> None:
     engine.dispose()
 
 
+def test_a_connection_that_was_opened_beside_the_pool_is_not_counted() -> None:
+    engine = memory_engine()
+    watch = watched(engine)
+    for _ in range(3):
+        engine.pool._create_connection().close()
+    with engine.connect():
+        stats = watch.stats()
+    assert (stats.opened, stats.checkouts) == (1, 1)
+    engine.dispose()
+
+
 def test_overflow_and_idle_connections_are_told() -> None:
     engine = memory_engine(pool_size=1, max_overflow=2)
     watch = watched(engine)
