@@ -8,7 +8,7 @@ import tracemalloc
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sa_perf.histogram import BUCKETS, Histogram, bucket_bounds, bucket_of
@@ -28,6 +28,7 @@ def _of(values) -> Histogram:
     return histogram
 
 
+@settings(deadline=None)
 @given(durations)
 def test_a_duration_lies_within_its_bucket(nanoseconds: int) -> None:
     lower, upper = bucket_bounds(bucket_of(nanoseconds))
@@ -48,6 +49,7 @@ def test_the_middle_of_a_bucket_is_off_by_at_most_one_part_in_64() -> None:
         assert half <= max(32, lower / 64)
 
 
+@settings(deadline=None)
 @given(st.lists(durations, min_size=1, max_size=60), st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
 def test_a_percentile_is_off_by_at_most_one_part_in_64_or_32_ns(values, ratio: float) -> None:
     rank = max(1, -(-ratio * len(values) // 1))
@@ -55,6 +57,7 @@ def test_a_percentile_is_off_by_at_most_one_part_in_64_or_32_ns(values, ratio: f
     assert abs(_of(values).percentile(ratio) - exact) <= max(32, exact / 64)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.integers(max_value=-1), st.integers(min_value=1 << 39)))
 def test_durations_out_of_range_fall_into_the_outermost_buckets(nanoseconds: int) -> None:
     expected = 0 if nanoseconds < 0 else BUCKETS - 1
@@ -62,6 +65,7 @@ def test_durations_out_of_range_fall_into_the_outermost_buckets(nanoseconds: int
     assert _of([nanoseconds]).items() == [(expected, 1)]
 
 
+@settings(deadline=None)
 @given(samples)
 def test_adding_counts_each_duration_in_its_bucket(values) -> None:
     counts: dict[int, int] = {}
@@ -71,6 +75,7 @@ def test_adding_counts_each_duration_in_its_bucket(values) -> None:
     assert _of(values).total() == len(values)
 
 
+@settings(deadline=None)
 @given(samples, samples)
 def test_merged_histograms_equal_one_of_all_data(left, right) -> None:
     merged = _of(left)
@@ -78,6 +83,7 @@ def test_merged_histograms_equal_one_of_all_data(left, right) -> None:
     assert merged == _of(left + right)
 
 
+@settings(deadline=None)
 @given(samples, samples)
 def test_merging_is_commutative(left, right) -> None:
     one, other = _of(left), _of(right)
@@ -86,6 +92,7 @@ def test_merging_is_commutative(left, right) -> None:
     assert one == other
 
 
+@settings(deadline=None)
 @given(samples, samples, samples)
 def test_merging_is_associative(first, second, third) -> None:
     one, other, inner = _of(first), _of(first), _of(second)
@@ -96,6 +103,7 @@ def test_merging_is_associative(first, second, third) -> None:
     assert one == other
 
 
+@settings(deadline=None)
 @given(samples)
 def test_merging_leaves_the_other_histogram_as_it_was(values) -> None:
     other = _of(values)
@@ -103,6 +111,7 @@ def test_merging_leaves_the_other_histogram_as_it_was(values) -> None:
     assert other == _of(values)
 
 
+@settings(deadline=None)
 @given(samples, durations, durations)
 def test_a_moved_duration_counts_at_its_new_place_only(values, counted, moved) -> None:
     histogram = _of([*values, counted])
@@ -153,6 +162,7 @@ def test_an_empty_histogram_has_no_percentile_but_zero() -> None:
     assert Histogram().items() == []
 
 
+@settings(deadline=None)
 @given(samples, samples)
 def test_a_copy_lives_a_life_of_its_own(values, later) -> None:
     histogram = _of(values)
@@ -163,6 +173,7 @@ def test_a_copy_lives_a_life_of_its_own(values, later) -> None:
     assert twin == _of(values + later)
 
 
+@settings(deadline=None)
 @given(samples)
 def test_percentiles_do_not_fall_with_their_ratio(values) -> None:
     histogram = _of(values)
@@ -170,6 +181,7 @@ def test_percentiles_do_not_fall_with_their_ratio(values) -> None:
     assert list(accumulate(readings, max)) == readings
 
 
+@settings(deadline=None)
 @given(samples)
 def test_the_json_form_brings_the_histogram_back(values) -> None:
     histogram = _of(values)

@@ -26,7 +26,7 @@ _SLOWER = 0.67
 
 
 def advice(report: AdviceReport) -> Iterator[RenderableType]:
-    """Each index with its code, its gains and its plans; then what nothing can be said about."""
+    """Each index with its code, its gains and its plans; then what gets none, and why."""
     yield Text(f"Indexes for {one_line(report.database)}", "bold")
     yield tables.note(_looked_at(report))
     if not report.advice:
@@ -35,7 +35,7 @@ def advice(report: AdviceReport) -> Iterator[RenderableType]:
         yield tables.section(f"{number}. {_headline(one)}")
         yield from _parts(one)
     if report.unadvised:
-        yield tables.section(f"Cannot say ({len(report.unadvised)})")
+        yield tables.section(f"Not advised ({len(report.unadvised)})")
         yield from _unadvised(report.unadvised)
 
 

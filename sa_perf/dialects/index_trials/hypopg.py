@@ -231,7 +231,7 @@ class HypoPGTrial(IndexTrial):
         if not self._rows[table]:
             raise ExplainRefused(
                 f"cannot say, because {index.table} has no rows or was never analyzed; run "
-                f"{self.dialect.analyze_command(index.table)}"
+                f"{self.dialect.analyze_command(index.table, index.schema)}"
             )
 
     def _expression(self, table: str, expression: str) -> ExpressionStatistics | None:
@@ -286,8 +286,8 @@ class HypoPGTrial(IndexTrial):
             cost=max(plan.root.estimated_cost or 0.0, LEAST_COST),
             used=tuple(used.values()),
             notes=tuple(
-                f"{self.dialect.analyze_command(index.table)} must run after {index.name} is made: "
-                "until then the planner has no statistics of its expression."
+                f"{self.dialect.analyze_command(index.table, index.schema)} must run after "
+                f"{index.name} is made: until then the planner has no statistics of its expression."
                 for index in used.values()
                 if None in index.columns
             ),

@@ -213,8 +213,8 @@ class SQLiteTrial(IndexTrial):
         later = analyzed.used - as_is.used
         ended = as_is.used - analyzed.used
         notes = [
-            f"{self.dialect.analyze_command(table)} must run after the index is made."
-            for table in dict.fromkeys(i.table for i in indexes if i in later)
+            f"{self.dialect.analyze_command(*table)} must run after the index is made."
+            for table in dict.fromkeys((i.table, i.schema) for i in indexes if i in later)
         ]
         library = self._copies().source.library
         if library != sqlite3.sqlite_version:

@@ -16,8 +16,9 @@ from sa_perf.errors import ExplainError, ExplainRefused, SaPerfError
 from sa_perf.plans.asking import ask, engine_of
 from sa_perf.plans.index_advice.accesses import Tables
 from sa_perf.plans.index_advice.candidates import popularity
-from sa_perf.plans.index_advice.cases import CannotSay, Case, Chooser, prepared
+from sa_perf.plans.index_advice.cases import CannotSay, Case, prepared
 from sa_perf.plans.index_advice.choice import Choice
+from sa_perf.plans.index_advice.chooser import Chooser
 from sa_perf.plans.index_advice.results import AdviceReport, Unadvised, WorkloadQuery
 from sa_perf.plans.index_advice.words import Words
 from sa_perf.plans.index_advice.writes import writes_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["advise"]
 
-_SHOWN_CHARACTERS = 300
 #: Tables that one question to the catalog is about.
 _TABLES_AT_ONCE = 50
 
@@ -125,22 +125,23 @@ class _Advisor:
         dialect = self._dialect
         facts = self._facts(examined)
         tables = Tables.of(facts)
+        words = Words(
+            dialect,
+            tables.facts,
+            writes_of(workload, dialect),
+            keep_literals=self._keep_literals,
+        )
         trial = open_trial(dialect, self._connection, facts, timeout_seconds=self._timeout_seconds)
         try:
-            cases, unadvised = self._cases(trial, tables, examined)
+            cases, unadvised = self._cases(trial, tables, examined, words)
             popular = popularity(access for case in cases for access in case.accesses)
             chooser = Chooser(trial, popular, least_rows=self._least_rows)
             choice = Choice(chooser, least_speedup=self._least_speedup)
             for at, case in enumerate(cases):
                 self._progress(len(examined) - len(cases) + at, len(examined))
                 choice.add(case, unverified=trial.unverified)
-            words = Words(
-                dialect,
-                tables.facts,
-                writes_of(workload, dialect),
-                keep_literals=self._keep_literals,
-            )
             advice = words.advice(choice.settled(), trial.unverified)
+            unadvised += words.withheld(choice.withheld, advice)
         finally:
             trial.close()
         self._progress(len(examined), len(examined))
@@ -157,6 +158,7 @@ class _Advisor:
         trial: IndexTrial,
         tables: Tables,
         examined: Sequence[WorkloadQuery],
+        words: Words,
     ) -> tuple[list[Case], list[Unadvised]]:
         cases, unadvised = [], []
         for query in examined:
@@ -169,16 +171,7 @@ class _Advisor:
                     keep_literals=self._keep_literals,
                 )
             except CannotSay as reason:
-                shown = query.statement
-                if not self._keep_literals:
-                    shown = self._dialect.lexer.redact(shown)
-                unadvised.append(
-                    Unadvised(
-                        fingerprint=query.fingerprint,
-                        statement=" ".join(shown.split())[:_SHOWN_CHARACTERS],
-                        because=str(reason),
-                    )
-                )
+                unadvised.append(words.unadvised(query, str(reason)))
                 continue
             if case is not None:
                 cases.append(case)

@@ -16,7 +16,7 @@ from sa_perf.dialects import Dialect, IndexFacts, TableFacts
 from sa_perf.dialects.index_trials.definition import IndexDefinition, IndexKey
 from sa_perf.plans.index_advice.accesses import Access
 
-__all__ = ["Popularity", "candidates", "exists", "popularity"]
+__all__ = ["Popularity", "candidates", "exists", "popularity", "widened"]
 
 #: (table in lower case, key) -> accesses of the workload that hold it equal.
 Popularity: TypeAlias = "Mapping[tuple[str, IndexKey], int]"
@@ -62,6 +62,24 @@ def candidates(access: Access, dialect: Dialect, popular: Popularity) -> list[In
     found += [made for one in found if (made := _covering(one, access, dialect)) is not None]
     new = [one for one in dict.fromkeys(found) if not exists(one, access.facts)]
     return new[:_MAX_CANDIDATES]
+
+
+def widened(
+    index: IndexDefinition, found: Sequence[Access], dialect: Dialect
+) -> IndexDefinition | None:
+    """The same index with all that accesses of its table read; None where that is much.
+
+    Args:
+        index: that they would use without gaining by it.
+        found: one at least.
+        dialect: of the database.
+    """
+    needed: frozenset[str] = frozenset()
+    for access in found:
+        if access.needed is None:
+            return None
+        needed |= access.needed
+    return _covering(replace(index, include=()), replace(found[0], needed=needed), dialect)
 
 
 def exists(index: IndexDefinition, facts: TableFacts) -> bool:

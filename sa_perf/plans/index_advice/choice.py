@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sa_perf.dialects.index_trials import IndexDefinition, TrialPlan
-from sa_perf.plans.index_advice.cases import Case, Chooser
+from sa_perf.plans.index_advice.cases import Case
+from sa_perf.plans.index_advice.chooser import Chooser
 
-__all__ = ["Choice", "Helped", "Settled"]
+__all__ = ["Choice", "Helped", "Settled", "Withheld"]
 
 #: An index must make a statement that many times as cheap as the others do without it; more where
 #: it is a covering one, which is bigger, or where another begins with its keys.
@@ -51,6 +52,21 @@ class Settled:
     size_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """An index that costs more in other statements than it saves.
+
+    Attributes:
+        index: which.
+        helped: what it would be for.
+        harmed: what it makes dearer, where it costs most first.
+    """
+
+    index: IndexDefinition
+    helped: tuple[Helped, ...]
+    harmed: tuple[Helped, ...]
+
+
 class Choice:
     """Gathers what each statement would take, and settles on what serves them together.
 
@@ -66,6 +82,7 @@ class Choice:
         self._others: list[Case] = []
         self._pool: dict[IndexDefinition, None] = {}
         self._guessed: dict[IndexDefinition, list[Case]] = {}
+        self.withheld: tuple[Withheld, ...] = ()
 
     def add(self, case: Case, *, unverified: str | None) -> None:
         """Choose for one statement; of one that is cheap only know that it is there."""
@@ -84,16 +101,29 @@ class Choice:
         """The indexes that are worth making, in no order.
 
         What another one does nearly as well is dropped, the least useful first; so one index
-        serves statements that ask for the beginning of its keys.
+        serves statements that ask for the beginning of its keys. One that others would be harmed by
+        is made wide enough for them too, or `withheld`.
         """
-        selected = list(self._pool)
+        selected, withheld = list(self._pool), []
+        widened: set[IndexDefinition] = set()
         while True:
             helped = self._helped(selected)
+            useless = self._least_useful(selected, helped)
+            if useless is not None:
+                selected.remove(useless)
+                continue
             touched = self._touched(selected, helped)
-            useless = self._least_useful(selected, helped) or _harmful(selected, helped, touched)
-            if useless is None:
+            harmful = _harmful(selected, helped, touched)
+            if harmful is None:
                 break
-            selected.remove(useless)
+            selected.remove(harmful.index)
+            wider = self._widened(harmful, selected)
+            if wider is None or wider in widened:
+                withheld.append(harmful)
+                continue
+            widened.add(wider)
+            selected.append(wider)
+        self.withheld = tuple(withheld)
         found = [
             Settled(
                 index=index,
@@ -104,6 +134,21 @@ class Choice:
             for index in selected
         ]
         return [*found, *self._guesses()]
+
+    def _widened(
+        self, harmful: Withheld, others: Sequence[IndexDefinition]
+    ) -> IndexDefinition | None:
+        """The index with what the harmed statements read too; None where that is no remedy."""
+        wider = self._chooser.widened(harmful.index, [one.case for one in harmful.harmed])
+        if wider is None or wider in others:
+            return None
+        chosen = [*others, wider]
+        for one in harmful.harmed:
+            after = self._chooser.plan(one.case, chosen)
+            if after is None or _ratio(one.case.before, after) > _HARMED:
+                return None
+        kept = {id(one.case) for one in self._helped(chosen)[wider]}
+        return wider if all(id(one.case) in kept for one in harmful.helped) else None
 
     def _touched(
         self, selected: Sequence[IndexDefinition], helped: Mapping[IndexDefinition, list[Helped]]
@@ -181,18 +226,25 @@ def _harmful(
     selected: Sequence[IndexDefinition],
     helped: Mapping[IndexDefinition, list[Helped]],
     touched: Mapping[IndexDefinition, list[Helped]],
-) -> IndexDefinition | None:
+) -> Withheld | None:
     """An index that costs more in other statements than it saves; None if there is none."""
     for index in selected:
         saved = sum(one.case.weight for one in helped[index])
-        lost = 0.0
-        for one in touched[index]:
-            before, after = one.case.before.cost, one.after.cost if one.after is not None else None
-            if before and after is not None and after > before * _HARMED:
-                lost += one.case.weight * (min(after / before, _MOST_HARMED) - 1.0)
-        if lost > saved:
-            return index
+        harmed = sorted((one for one in touched[index] if _lost(one) > 0), key=_lost, reverse=True)
+        if sum(map(_lost, harmed)) > saved:
+            return Withheld(index=index, helped=tuple(helped[index]), harmed=tuple(harmed))
     return None
+
+
+def _lost(touched: Helped) -> float:
+    """Seconds that a statement's calls would take longer."""
+    ratio = 1.0 if touched.after is None else _ratio(touched.case.before, touched.after)
+    return touched.case.weight * (min(ratio, _MOST_HARMED) - 1.0) if ratio > _HARMED else 0.0
+
+
+def _ratio(before: TrialPlan, after: TrialPlan) -> float:
+    """How many times as much a statement costs afterwards; 1 where that is unknown."""
+    return after.cost / before.cost if before.cost and after.cost is not None else 1.0
 
 
 def _is_cheaper(before: TrialPlan, after: TrialPlan, ratio: float) -> bool:

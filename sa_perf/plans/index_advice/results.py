@@ -128,7 +128,7 @@ class IndexAdvice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unadvised:
-    """A statement about whose indexes nothing can be said.
+    """A statement that gets no index, and why.
 
     Attributes:
         fingerprint: of the statement.
@@ -148,7 +148,7 @@ class AdviceReport:
     Attributes:
         database: ``Database.label`` of it.
         advice: most saved time first.
-        unadvised: statements about which nothing can be said.
+        unadvised: statements about which nothing can be said, or whose index would not pay.
         examined: statements that were looked at.
         skipped: statements beyond the limit, which were not.
     """

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sa_perf.dialects import Dialect, TableFacts
 from sa_perf.dialects.index_trials.definition import IndexDefinition, fitting_name
-from sa_perf.plans.index_advice.choice import Helped, Settled
+from sa_perf.plans.index_advice.choice import Helped, Settled, Withheld
 from sa_perf.plans.index_advice.code import drop_operation, index_code, upgrade_operation
-from sa_perf.plans.index_advice.results import Gain, IndexAdvice
+from sa_perf.plans.index_advice.results import Gain, IndexAdvice, Unadvised, WorkloadQuery
 from sa_perf.plans.index_advice.writes import Write, writes_to
 
 __all__ = ["Words"]
+
+_SHOWN_CHARACTERS = 300
+_NAMED_CHARACTERS = 120
 
 
 class Words:
@@ -45,6 +48,40 @@ class Words:
         ranked = sorted(settled, key=_saved, reverse=True)
         return tuple(self._one(each, unverified) for each in ranked)
 
+    def unadvised(self, query: WorkloadQuery, because: str) -> Unadvised:
+        """Why there is no advice on a statement."""
+        return Unadvised(
+            fingerprint=query.fingerprint,
+            statement=" ".join(self._shown(query).split())[:_SHOWN_CHARACTERS],
+            because=because,
+        )
+
+    def withheld(
+        self, found: Iterable[Withheld], advice: Iterable[IndexAdvice]
+    ) -> tuple[Unadvised, ...]:
+        """What would help statements, and harm others more, where nothing else helps them."""
+        told = {gain.fingerprint for one in advice for gain in one.gains}
+        said = []
+        for one in found:
+            sql = one.index.create_sql(self._dialect)
+            worst = one.harmed[0].case.query
+            other = " ".join(self._shown(worst).split())[:_NAMED_CHARACTERS]
+            for query in (each.case.query for each in one.helped):
+                if query.fingerprint in told:
+                    continue
+                told.add(query.fingerprint)
+                because = (
+                    f"{sql} would help it, but the planner would take it for "
+                    f"{worst.fingerprint} too ({other}), and lose more by that than is saved."
+                )
+                said.append(self.unadvised(query, because))
+        return tuple(said)
+
+    def _shown(self, query: WorkloadQuery) -> str:
+        return (
+            query.statement if self._keep_literals else self._dialect.lexer.redact(query.statement)
+        )
+
     def _one(self, settled: Settled, unverified: str | None) -> IndexAdvice:
         index, dialect = settled.index, self._dialect
         name = self._free_name(index)
@@ -68,10 +105,9 @@ class Words:
 
     def _gain(self, helped: Helped) -> Gain:
         query, after = helped.case.query, helped.after
-        statement = query.statement
         return Gain(
             fingerprint=query.fingerprint,
-            statement=statement if self._keep_literals else self._dialect.lexer.redact(statement),
+            statement=self._shown(query),
             calls=query.calls,
             mean_seconds=query.mean_seconds,
             cost_before=helped.case.before.cost,

@@ -266,11 +266,13 @@ def test_values_of_the_statistics_show_nowhere(trial) -> None:
     assert "paid" not in f"{given.plan.to_dict()} {given.notes}"
 
 
-def test_an_index_on_an_expression_asks_for_analyze(trial) -> None:
-    tried = IndexDefinition(table="orders", keys=(IndexKey(expression="lower(email)"),))
-    given = trial.plan("SELECT * FROM orders WHERE lower(email) = ?", [tried])
+@pytest.mark.parametrize(("schema", "table"), [(None, "orders"), ("public", "public.orders")])
+def test_an_index_on_an_expression_asks_for_analyze(trial, schema: str | None, table: str) -> None:
+    keys = (IndexKey(expression="lower(email)"),)
+    tried = IndexDefinition(table="orders", schema=schema, keys=keys)
+    given = trial.plan(f"SELECT * FROM {table} WHERE lower(email) = ?", [tried])
     assert given.used == (tried,)
-    assert [note for note in given.notes if "ANALYZE orders must run" in note] != []
+    assert [note for note in given.notes if f"ANALYZE {table} must run" in note] != []
 
 
 @pytest.mark.parametrize(

@@ -229,13 +229,17 @@ def skewed(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def test_an_index_that_only_statistics_speak_for_is_used_with_a_note(tmp_path) -> None:
+@pytest.mark.parametrize(("schema", "table"), [(None, "t"), ("main", "main.t")])
+def test_an_index_that_only_statistics_speak_for_is_used_with_a_note(
+    tmp_path, schema: str | None, table: str
+) -> None:
     # Without statistics the index that is there counts as good as a unique one's neighbour.
     connection = skewed(tmp_path / "a.db")
-    both = "SELECT * FROM t WHERE a = ? AND b > ? AND b < ?"
-    plan = trial_of(connection).plan(both, [index("t", "b")])
-    assert plan.used == (index("t", "b"),)
-    assert plan.notes == ("ANALYZE t must run after the index is made.",)
+    both = f"SELECT * FROM {table} WHERE a = ? AND b > ? AND b < ?"
+    tried = IndexDefinition(table="t", schema=schema, keys=(IndexKey(column="b"),))
+    plan = trial_of(connection).plan(both, [tried])
+    assert plan.used == (tried,)
+    assert plan.notes == (f"ANALYZE {table} must run after the index is made.",)
     assert plan.plan.root.children[0].index == "ix_t_b"
 
 

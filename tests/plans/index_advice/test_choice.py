@@ -85,3 +85,69 @@ def test_each_gain_is_at_least_what_was_asked_for(shop: Engine) -> None:
 def test_the_order_of_the_workload_does_not_matter(shop: Engine) -> None:
     texts = ["WHERE customer_id = ?", "WHERE product_id = ? AND placed_at > ?", "WHERE id = ?"]
     assert columns(advised(shop, *texts)) == columns(advised(shop, *reversed(texts)))
+
+
+@pytest.fixture(scope="module")
+def visits(tmp_path_factory) -> Iterator[Engine]:
+    """Many rows with something in them: to read them all by an index takes long."""
+    engine = create_engine(f"sqlite:///{tmp_path_factory.mktemp('choice') / 'visits.db'}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE visits (id INTEGER PRIMARY KEY, cents INT, state TEXT, note TEXT)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO visits VALUES (?, ?, ?, ?)",
+            [(n, n * 7919 % 20_011, "paid", "x" * 200) for n in range(20_000)],
+        )
+        connection.exec_driver_sql("ANALYZE")
+    yield engine
+    engine.dispose()
+
+
+LARGEST = "SELECT id, cents FROM visits ORDER BY cents DESC LIMIT 20"
+
+
+def advised_beside(visits: Engine, statement: str, *, calls: int) -> AdviceReport:
+    """For the largest, beside a statement of a range that is nearly everything."""
+    largest = WorkloadQuery(
+        fingerprint="largest", statement=LARGEST, calls=50, mean_seconds=0.004, mean_rows=20
+    )
+    other = WorkloadQuery(
+        fingerprint="other", statement=statement, calls=calls, mean_seconds=0.004, mean_rows=1
+    )
+    return advise(visits, [largest, other])
+
+
+def test_an_index_is_made_wide_enough_for_what_it_would_make_slower(visits: Engine) -> None:
+    report = advised_beside(
+        visits, "SELECT count(*) FROM visits WHERE state != ? AND cents > ?", calls=100
+    )
+    assert [one.definition.columns for one in report.advice] == [("cents",)]
+    assert [one.definition.include for one in report.advice] == [("state",)]
+    assert [gain.fingerprint for gain in report.advice[0].gains] == ["largest"]
+    assert report.unadvised == ()
+
+
+def test_what_makes_more_slower_than_faster_is_not_advised_and_named(visits: Engine) -> None:
+    report = advised_beside(
+        visits,
+        "SELECT max(note || state || id) FROM visits WHERE state != ? AND cents > ?",
+        calls=100,
+    )
+    assert report.advice == ()
+    assert [one.fingerprint for one in report.unadvised] == ["largest"]
+    assert report.unadvised[0].because.endswith(
+        "would help it, but the planner would take it for other too "
+        "(SELECT max(note || state || id) FROM visits WHERE state != ? AND cents > ?), "
+        "and lose more by that than is saved."
+    )
+
+
+def test_what_makes_less_slower_than_faster_is_advised(visits: Engine) -> None:
+    report = advised_beside(
+        visits,
+        "SELECT max(note || state || id) FROM visits WHERE state != ? AND cents > ?",
+        calls=1,
+    )
+    assert [one.definition.columns for one in report.advice] == [("cents",)]
+    assert [gain.fingerprint for gain in report.advice[0].touched] == ["other"]

@@ -238,7 +238,7 @@ UNADVISED: tuple[CorpusQuery, ...] = (
         ),
         values=always({"status": "delivered", "total": 1_000}),
         because="an inequality, and a range that is nearly the table",
-        calls=20,
+        calls=200,
     ),
     CorpusQuery(
         name="good_reviews",
