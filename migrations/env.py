@@ -13,9 +13,10 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 
 from sa_perf.connecting import on_connection, url_of
-from sa_perf.dialects.schema_changes import schema_change
+from sa_perf.dialects.schema_changes import missing_schema, schema_change
 from sa_perf.errors import MigrationError
 from sa_perf.migration.environment import options
+from sa_perf.tables import TABLE_SCHEMA
 
 config = context.config
 
@@ -35,10 +36,12 @@ def database_url() -> URL:
 
 def migrate(connection: Connection) -> None:
     """Run the migrations that were asked for on an open connection."""
+    if TABLE_SCHEMA and (fault := missing_schema(connection, TABLE_SCHEMA)):
+        raise CommandError(fault)
     with schema_change(connection):
         if "first" in config.attributes:
             config.attributes["first"](connection)
-        context.configure(connection=connection, **options())
+        context.configure(connection=connection, **options(connection))
         with context.begin_transaction():
             context.run_migrations()
 

@@ -11,13 +11,22 @@ from typing import Literal, TypeAlias, cast
 
 from sa_perf.errors import InvalidSettings
 
-__all__ = ["ENVIRONMENT_PREFIX", "MIN_KEY_BYTES", "QUERY_PREFIX", "SettingValue", "Settings"]
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "MIN_KEY_BYTES",
+    "OF_TABLES",
+    "QUERY_PREFIX",
+    "SettingValue",
+    "Settings",
+]
 
 #: What may be given for a setting; texts (URL, environment) are read by the setting's type.
 SettingValue: TypeAlias = "str | int | float | bool | None"
 
 QUERY_PREFIX = "sa_perf_"
 ENVIRONMENT_PREFIX = "SA_PERF_"
+#: In the environment only: they hold for a process, and `sa_perf.tables` reads them.
+OF_TABLES = ("table_prefix", "table_schema")
 #: 128 bits, as many as a signature has.
 MIN_KEY_BYTES = 16
 
@@ -205,16 +214,18 @@ def _take(
     if name in known:
         given[name] = (source, value)
         return
+    if name in OF_TABLES:
+        if prefix != ENVIRONMENT_PREFIX:
+            spelled = ENVIRONMENT_PREFIX + name.upper()
+            problems.append(f"{source!r} is a setting of the environment only: {spelled}")
+        return
     nearest = difflib.get_close_matches(name, known, n=1)
     if prefix == ENVIRONMENT_PREFIX and not nearest:
         # The environment is shared: SA_PERF_TEST_MARIADB_URL and the like are not settings.
         return
-    spelled = (
-        prefix + (nearest[0].upper() if prefix == ENVIRONMENT_PREFIX else nearest[0])
-        if (nearest)
-        else None
-    )
-    hint = f"did you mean {spelled!r}?" if spelled else f"settings are: {', '.join(known)}"
+    word = nearest[0] if nearest else ""
+    spelled = prefix + (word.upper() if prefix == ENVIRONMENT_PREFIX else word)
+    hint = f"did you mean {spelled!r}?" if word else f"settings are: {', '.join(known)}"
     problems.append(f"unknown setting {source!r}; {hint}")
 
 

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "histogram": {"json_values"},
     "call_site": {"dialects"},
     "settings": LEAVES,
-    "tables": LEAVES,
+    "tables": LEAVES | {"settings"},
     "dialects": LEAVES | {"settings", "tables"},
     "connecting": LEAVES | {"settings", "tables"},
     **{room: GROUND for room in FEATURES},

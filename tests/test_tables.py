@@ -7,8 +7,15 @@ from sqlalchemy import event, text
 
 import sa_perf
 from sa_perf import migration
-from sa_perf.errors import MissingTables
-from sa_perf.tables import SCHEMA_VERSION, database_label, require_tables, stored_version
+from sa_perf.errors import InvalidSettings, MissingTables
+from sa_perf.settings import Settings
+from sa_perf.tables import (
+    SCHEMA_VERSION,
+    database_label,
+    require_tables,
+    stored_version,
+    table_names_from,
+)
 
 
 def test_an_empty_database_is_refused_with_the_command_to_run(db) -> None:
@@ -94,3 +101,35 @@ def test_messages_hold_no_user_no_password_and_no_query(sqlite_database) -> None
     assert database_label(url) == str(sqlite_database.url)
     server = url.set(drivername="x", username="app", password="hunter2", host="db", database="shop")
     assert database_label(server) == "x://db/shop"
+
+
+def test_the_names_of_the_tables_are_the_environments() -> None:
+    assert table_names_from({}) == ("sa_perf_", None)
+    names = {"SA_PERF_TABLE_PREFIX": "perf_", "SA_PERF_TABLE_SCHEMA": "Ops", "OTHER": "x"}
+    assert table_names_from(names) == ("perf_", "Ops")
+    assert table_names_from({"SA_PERF_TABLE_SCHEMA": ""}) == ("sa_perf_", None)
+
+
+@pytest.mark.parametrize("prefix", ["", "Perf_", "1_", "a-b", "a" * 21, "x;", "ä_", "a\n"])
+def test_a_prefix_that_is_no_lower_case_name_is_refused(prefix: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"SA_PERF_TABLE_PREFIX is .*; allowed are 1 to 20"):
+        table_names_from({"SA_PERF_TABLE_PREFIX": prefix})
+
+
+@pytest.mark.parametrize("schema", ["a.b", "1a", "a b", "a" * 64, '"a"', "a\n"])
+def test_a_schema_that_is_no_name_is_refused(schema: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"SA_PERF_TABLE_SCHEMA is .*; allowed are 1 to 63"):
+        table_names_from({"SA_PERF_TABLE_SCHEMA": schema})
+
+
+def test_a_variable_of_the_tables_that_is_none_is_refused_with_those_that_are() -> None:
+    with pytest.raises(InvalidSettings, match=r"'SA_PERF_TABLE_SCHEME'; those .*_PREFIX and .*_S"):
+        table_names_from({"SA_PERF_TABLE_SCHEME": "x"})
+
+
+def test_the_settings_leave_them_alone_and_say_where_they_belong() -> None:
+    Settings.load(environment={"SA_PERF_TABLE_PREFIX": "x_", "SA_PERF_TABLE_SCHEMA": "y"})
+    with pytest.raises(InvalidSettings, match="environment only: SA_PERF_TABLE_PREFIX"):
+        Settings.load(query={"sa_perf_table_prefix": "x_"}, environment={})
+    with pytest.raises(InvalidSettings, match="environment only: SA_PERF_TABLE_SCHEMA"):
+        Settings.load({"table_schema": "y"}, environment={})

@@ -4,7 +4,7 @@ Revision: sa_perf_0001
 Revises: nothing
 
 The types are written out, not taken from sa_perf: a revision makes the same tables for ever,
-whatever becomes of the types later.
+whatever becomes of the types later. Only what they are called is the environment's to say.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from alembic import op
 from alembic.util import CommandError
 from sqlalchemy.dialects import mysql
 
+from sa_perf.tables import PREFIX, TABLE_SCHEMA
+
 revision = "sa_perf_0001"
 down_revision = None
 branch_labels = ("sa_perf",)
@@ -21,11 +23,14 @@ depends_on = None
 
 MYSQL = ("mysql", "mariadb")
 OPTIONS = {
+    "schema": TABLE_SCHEMA,
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
 }
+#: What a foreign key calls a table.
+PLACE = f"{TABLE_SCHEMA}.{PREFIX}" if TABLE_SCHEMA else PREFIX
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), *MYSQL)
 MOMENT = (
@@ -41,7 +46,7 @@ def exact_text(length: int) -> sa.String:
 
 
 def upgrade() -> None:
-    refuse_if_there("sa_perf_retention_run")
+    refuse_if_there(f"{PREFIX}retention_run")
     make_runs()
     make_batches()
     make_leases()
@@ -50,16 +55,24 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # Their indexes go with them; MySQL would not drop that of a foreign key before it.
-    op.drop_table("sa_perf_retention_hold")
-    op.drop_table("sa_perf_retention_lease")
-    op.drop_table("sa_perf_retention_batch")
-    op.drop_table("sa_perf_retention_run")
+    op.drop_table(f"{PREFIX}retention_hold", schema=TABLE_SCHEMA)
+    op.drop_table(f"{PREFIX}retention_lease", schema=TABLE_SCHEMA)
+    op.drop_table(f"{PREFIX}retention_batch", schema=TABLE_SCHEMA)
+    op.drop_table(f"{PREFIX}retention_run", schema=TABLE_SCHEMA)
 
 
 def refuse_if_there(table: str) -> None:
     """Say what "already exists" means: two histories for the same tables."""
     context = op.get_context()
-    if context.as_sql or not sa.inspect(op.get_bind()).has_table(table):
+    if context.as_sql:
+        return
+    database = sa.inspect(op.get_bind())
+    if TABLE_SCHEMA and not database.has_schema(TABLE_SCHEMA):
+        raise CommandError(
+            f"SA_PERF_TABLE_SCHEMA is {TABLE_SCHEMA!r}, and this database has no such schema; make "
+            f"it (CREATE SCHEMA {TABLE_SCHEMA}), or unset the variable"
+        )
+    if not database.has_table(table, schema=TABLE_SCHEMA):
         return
     raise CommandError(
         f"the table {table} already exists in this database, but {context.version_table} knows of "
@@ -71,7 +84,7 @@ def refuse_if_there(table: str) -> None:
 
 def make_runs() -> None:
     op.create_table(
-        "sa_perf_retention_run",
+        f"{PREFIX}retention_run",
         sa.Column("id", KEY, nullable=False),
         sa.Column("run", exact_text(40), nullable=False),
         sa.Column("policy", exact_text(200), nullable=False),
@@ -95,20 +108,16 @@ def make_runs() -> None:
         sa.Column("host", sa.String(255), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("actor", sa.String(255)),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sa_perf_retention_run")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{PREFIX}retention_run")),
         **OPTIONS,
     )
-    op.create_index(op.f("ix_sa_perf_retention_run_run"), "sa_perf_retention_run", ["run"])
-    op.create_index(
-        op.f("ix_sa_perf_retention_run_policy_started_at"),
-        "sa_perf_retention_run",
-        ["policy", "started_at"],
-    )
+    index("run", "run")
+    index("run", "policy", "started_at")
 
 
 def make_batches() -> None:
     op.create_table(
-        "sa_perf_retention_batch",
+        f"{PREFIX}retention_batch",
         sa.Column("id", KEY, nullable=False),
         sa.Column("run_id", KEY, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
@@ -127,21 +136,20 @@ def make_batches() -> None:
         sa.Column("finished_at", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"],
-            ["sa_perf_retention_run.id"],
-            name=op.f("fk_sa_perf_retention_batch_run_id"),
+            [f"{PLACE}retention_run.id"],
+            name=op.f(f"fk_{PREFIX}retention_batch_run_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sa_perf_retention_batch")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{PREFIX}retention_batch")),
         **OPTIONS,
     )
-    for column in ("run_id", "finished_at"):
-        name = op.f(f"ix_sa_perf_retention_batch_{column}")
-        op.create_index(name, "sa_perf_retention_batch", [column])
+    index("batch", "run_id")
+    index("batch", "finished_at")
 
 
 def make_leases() -> None:
     op.create_table(
-        "sa_perf_retention_lease",
+        f"{PREFIX}retention_lease",
         sa.Column("policy", exact_text(200), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(255)),
@@ -149,14 +157,14 @@ def make_leases() -> None:
         sa.Column("acquired_at", MOMENT),
         sa.Column("expires_at", MOMENT),
         sa.Column("position", sa.Text()),
-        sa.PrimaryKeyConstraint("policy", name=op.f("pk_sa_perf_retention_lease")),
+        sa.PrimaryKeyConstraint("policy", name=op.f(f"pk_{PREFIX}retention_lease")),
         **OPTIONS,
     )
 
 
 def make_holds() -> None:
     op.create_table(
-        "sa_perf_retention_hold",
+        f"{PREFIX}retention_hold",
         sa.Column("id", KEY, nullable=False),
         sa.Column("table_name", exact_text(200), nullable=False),
         sa.Column("row_key", exact_text(500), nullable=False),
@@ -165,11 +173,13 @@ def make_holds() -> None:
         sa.Column("placed_at", MOMENT, nullable=False),
         sa.Column("released_by", sa.String(255)),
         sa.Column("released_at", MOMENT),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sa_perf_retention_hold")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{PREFIX}retention_hold")),
         **OPTIONS,
     )
-    op.create_index(
-        op.f("ix_sa_perf_retention_hold_table_name_row_key"),
-        "sa_perf_retention_hold",
-        ["table_name", "row_key"],
-    )
+    index("hold", "table_name", "row_key")
+
+
+def index(name: str, *columns: str) -> None:
+    table = f"{PREFIX}retention_{name}"
+    own = op.f(f"ix_{table}_{'_'.join(columns)}")
+    op.create_index(own, table, [*columns], schema=TABLE_SCHEMA)

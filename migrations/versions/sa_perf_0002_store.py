@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
+from sa_perf.tables import PREFIX, TABLE_SCHEMA
+
 revision = "sa_perf_0002"
 down_revision = "sa_perf_0001"
 branch_labels = None
@@ -17,11 +19,14 @@ depends_on = None
 
 MYSQL = ("mysql", "mariadb")
 OPTIONS = {
+    "schema": TABLE_SCHEMA,
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
 }
+#: What a foreign key calls a table.
+PLACE = f"{TABLE_SCHEMA}.{PREFIX}" if TABLE_SCHEMA else PREFIX
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), *MYSQL)
 HISTOGRAM = sa.LargeBinary(10_000)
@@ -47,12 +52,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     spans = [f"{name}_{width}" for name in ("transaction", "scope", "query") for width in WIDTHS]
     for name in ("level", "document", "slow", *spans, "statement", "process"):
-        op.drop_table(f"sa_perf_store_{name}")
+        op.drop_table(f"{PREFIX}store_{name}", schema=TABLE_SCHEMA)
 
 
 def make_processes() -> None:
     op.create_table(
-        "sa_perf_store_process",
+        f"{PREFIX}store_process",
         sa.Column("id", KEY, nullable=False),
         sa.Column("token", sa.String(32), nullable=False),
         sa.Column("service", exact_text(200)),
@@ -65,8 +70,8 @@ def make_processes() -> None:
         sa.Column("lost_flushes", sa.BigInteger(), nullable=False),
         sa.Column("lost_calls", sa.BigInteger(), nullable=False),
         sa.Column("facts", LONG_TEXT, nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sa_perf_store_process")),
-        sa.UniqueConstraint("token", name=op.f("uq_sa_perf_store_process_token")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{PREFIX}store_process")),
+        sa.UniqueConstraint("token", name=op.f(f"uq_{PREFIX}store_process_token")),
         **OPTIONS,
     )
     index("process", "seen_at")
@@ -74,18 +79,18 @@ def make_processes() -> None:
 
 def make_statements() -> None:
     op.create_table(
-        "sa_perf_store_statement",
+        f"{PREFIX}store_statement",
         sa.Column("id", KEY, nullable=False),
         sa.Column("fingerprint", exact_text(16), nullable=False),
         sa.Column("database_label", exact_text(200), nullable=False),
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("statement", LONG_TEXT, nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sa_perf_store_statement")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{PREFIX}store_statement")),
         sa.UniqueConstraint(
             "fingerprint",
             "database_label",
-            name=op.f("uq_sa_perf_store_statement_fingerprint_database_label"),
+            name=op.f(f"uq_{PREFIX}store_statement_fingerprint_database_label"),
         ),
         **OPTIONS,
     )
@@ -147,7 +152,7 @@ def make_transactions() -> None:
 
 def make_slow() -> None:
     op.create_table(
-        "sa_perf_store_slow",
+        f"{PREFIX}store_slow",
         sa.Column("id", KEY, nullable=False),
         sa.Column("statement_id", KEY, nullable=False),
         sa.Column("process_id", KEY, nullable=False),
@@ -159,15 +164,15 @@ def make_slow() -> None:
         sa.Column("call_site", sa.Text()),
         sa.ForeignKeyConstraint(
             ["statement_id"],
-            ["sa_perf_store_statement.id"],
-            name=op.f("fk_sa_perf_store_slow_statement_id"),
+            [f"{PLACE}store_statement.id"],
+            name=op.f(f"fk_{PREFIX}store_slow_statement_id"),
         ),
         sa.ForeignKeyConstraint(
             ["process_id"],
-            ["sa_perf_store_process.id"],
-            name=op.f("fk_sa_perf_store_slow_process_id"),
+            [f"{PLACE}store_process.id"],
+            name=op.f(f"fk_{PREFIX}store_slow_process_id"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sa_perf_store_slow")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{PREFIX}store_slow")),
         **OPTIONS,
     )
     index("slow", "statement_id")
@@ -177,15 +182,15 @@ def make_slow() -> None:
 
 def make_documents() -> None:
     op.create_table(
-        "sa_perf_store_document",
+        f"{PREFIX}store_document",
         sa.Column("id", KEY, nullable=False),
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("identity", sa.String(64), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.Column("document", LONG_TEXT, nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sa_perf_store_document")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{PREFIX}store_document")),
         sa.UniqueConstraint(
-            "kind", "identity", name=op.f("uq_sa_perf_store_document_kind_identity")
+            "kind", "identity", name=op.f(f"uq_{PREFIX}store_document_kind_identity")
         ),
         **OPTIONS,
     )
@@ -194,19 +199,19 @@ def make_documents() -> None:
 
 def make_levels() -> None:
     op.create_table(
-        "sa_perf_store_level",
+        f"{PREFIX}store_level",
         sa.Column("width", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=False),
         sa.Column("rolled_at", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(32)),
         sa.Column("expires_at", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("width", name=op.f("pk_sa_perf_store_level")),
+        sa.PrimaryKeyConstraint("width", name=op.f(f"pk_{PREFIX}store_level")),
         **OPTIONS,
     )
 
 
 def make_span(name: str, key: list[sa.Column], *columns: sa.Column) -> None:
-    table = f"sa_perf_store_{name}"
+    table = f"{PREFIX}store_{name}"
     whose = [column.name for column in key]
     op.create_table(
         table,
@@ -224,5 +229,6 @@ def make_span(name: str, key: list[sa.Column], *columns: sa.Column) -> None:
 
 
 def index(name: str, *columns: str) -> None:
-    table = f"sa_perf_store_{name}"
-    op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, [*columns])
+    table = f"{PREFIX}store_{name}"
+    own = op.f(f"ix_{table}_{'_'.join(columns)}")
+    op.create_index(own, table, [*columns], schema=TABLE_SCHEMA)

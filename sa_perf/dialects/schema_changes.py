@@ -8,14 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
 from sa_perf.dialects.purging import purging_for
 from sa_perf.errors import MigrationError
 from sa_perf.tables import UNRECORDED
 
-__all__ = ["schema_change"]
+__all__ = ["missing_schema", "schema_change"]
+
+
+def missing_schema(connection: Connection, schema: str) -> str | None:
+    """Why sa_perf's tables cannot be in the schema that they are to be in; None where they can.
+
+    SQLite's only schemas are attached files, which are of one connection.
+
+    Args:
+        connection: left as it was, within its transaction or without one.
+        schema: of ``SA_PERF_TABLE_SCHEMA``.
+    """
+    within = connection.in_transaction()
+    try:
+        if inspect(connection).has_schema(schema):
+            return None
+    finally:
+        if not within:
+            connection.rollback()
+    remedy = f"make it (CREATE SCHEMA {schema}), or unset the variable"
+    if connection.dialect.name == "sqlite":
+        remedy = "SQLite keeps no schemas, so unset the variable"
+    return f"SA_PERF_TABLE_SCHEMA is {schema!r}, and this database has no such schema; {remedy}"
 
 
 @contextmanager

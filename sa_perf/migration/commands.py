@@ -17,9 +17,10 @@ from sqlalchemy import MetaData, Table
 from sa_perf.connecting import Bind, on_connection, url_of
 from sa_perf.dialects.schema_changes import schema_change
 from sa_perf.errors import MigrationError
-from sa_perf.migration.environment import configuration, options
+from sa_perf.migration.environment import TABLES, configuration, options
 from sa_perf.tables import (
     SCHEMA_VERSION,
+    TABLE_SCHEMA,
     VERSION_TABLE,
     database_label,
     lacking,
@@ -144,7 +145,7 @@ def release(bind: Bind) -> None:
                 "sa-perf db upgrade"
             )
         with schema_change(connection):
-            Table(VERSION_TABLE, MetaData()).drop(connection, checkfirst=True)
+            Table(VERSION_TABLE, MetaData(), schema=TABLE_SCHEMA).drop(connection, checkfirst=True)
 
     on_connection(bind, on)
 
@@ -161,7 +162,7 @@ def _online(bind: Bind, run: Callable[[Config], None]) -> str:
 
 def _refuse_tables_of_others(connection: Connection) -> None:
     """Called when no other process changes the tables any more: one may just have made them."""
-    if stored_version(connection) or set(lacking(connection)) >= set(metadata.tables):
+    if stored_version(connection) or _has_none(connection):
         return
     raise MigrationError(
         f"{database_label(connection.engine.url)}: tables of sa_perf's already exist, without a "
@@ -200,16 +201,20 @@ def _faults(connection: Connection) -> tuple[str, ...]:
     from alembic.migration import MigrationContext
 
     found = stored_version(connection)
-    if found != SCHEMA_VERSION and (found or set(lacking(connection)) >= set(metadata.tables)):
+    if found != SCHEMA_VERSION and (found or _has_none(connection)):
         has = "there are no tables" if found is None else f"the tables are of version {found!r}"
         return (f"{has}, this sa_perf needs {SCHEMA_VERSION!r}",)
-    context = MigrationContext.configure(connection, opts=options())
+    context = MigrationContext.configure(connection, opts=options(connection))
     differences = compare_metadata(context, metadata)
     return tuple(
         _in_words(one[0] if isinstance(one, list) else one)
         for one in differences
         if one[0] != "remove_index"
     )
+
+
+def _has_none(connection: Connection) -> bool:
+    return set(lacking(connection)) >= {table.name for table in TABLES}
 
 
 def _in_words(difference: tuple[Any, ...]) -> str:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from sa_perf.retention import tables as retention
 from sa_perf.store import tables as store
-from sa_perf.tables import VERSION_TABLE, metadata
+from sa_perf.tables import TABLE_SCHEMA, VERSION_TABLE, metadata
 
 if TYPE_CHECKING:
     from typing import TextIO
 
     from alembic.config import Config
+    from sqlalchemy import Connection
 
 __all__ = ["TABLES", "configuration", "options", "scripts"]
 
@@ -41,15 +42,27 @@ def configuration(*, output: TextIO | None = None, **attributes: Any) -> Config:
     return config
 
 
-def options() -> dict[str, Any]:
+def options(connection: Connection | None = None) -> dict[str, Any]:
     """Options of Alembic's ``context.configure`` and ``MigrationContext.configure``.
 
     The tables live in the application's database: the version table has a name of its own, and
     nobody else's table is looked at.
+
+    Args:
+        connection: where tables are looked at; not needed for a script of statements.
     """
+    default = None if connection is None else connection.dialect.default_schema_name
+    looked_at = None if default == TABLE_SCHEMA else TABLE_SCHEMA  # Alembic's name of the default
+
+    def include_name(name: str | None, kind: str, parents: object) -> bool:
+        return kind != "schema" or name == looked_at
+
     return {
         "target_metadata": metadata,
         "version_table": VERSION_TABLE,
+        "version_table_schema": TABLE_SCHEMA,
+        "include_schemas": TABLE_SCHEMA is not None,
+        "include_name": include_name,
         "include_object": _is_ours,
         "compare_type": True,
         "render_as_batch": True,

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Index, MetaData, Table, UniqueConstraint, eve
 from sqlalchemy.sql.naming import conv
 
 from sa_perf.dialects.column_types import portable_type
+from sa_perf.dialects.schema_changes import missing_schema
 from sa_perf.migration.environment import TABLES
-from sa_perf.tables import VERSION_TABLE
+from sa_perf.tables import TABLE_SCHEMA, VERSION_TABLE
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -25,7 +26,7 @@ __all__ = ["configure"]
 _NAMES = frozenset(table.name for table in TABLES)
 
 
-def configure(target_metadata: MetaData, *, schema: str | None = None) -> None:
+def configure(target_metadata: MetaData) -> None:
     """Add sa_perf's tables to what an application's Alembic autogenerate compares.
 
     For its env.py, before ``context.configure``. From then on ``alembic revision --autogenerate``
@@ -33,10 +34,9 @@ def configure(target_metadata: MetaData, *, schema: str | None = None) -> None:
     make a table that is there already ends with what to do instead. A second call does nothing.
 
     Args:
-        target_metadata: the application's; the tables are copied into it.
-        schema: of the tables; PostgreSQL, with ``include_schemas=True`` in ``context.configure``
-            and the schema in the search path of whoever runs retention. Default: that of
-            ``target_metadata``, else where the database puts tables without one.
+        target_metadata: the application's; the tables are copied into it, with the schema that
+            ``SA_PERF_TABLE_SCHEMA`` names, which needs ``include_schemas=True`` in
+            ``context.configure``; without one with that of ``target_metadata``.
 
     Raises:
         TypeError: it is no MetaData; where Alembic is given several, name one of them.
@@ -55,14 +55,14 @@ def configure(target_metadata: MetaData, *, schema: str | None = None) -> None:
         )
     known = {(table.schema, table.name) for table in target_metadata.tables.values()}
     for table in TABLES:
-        if (schema or target_metadata.schema, table.name) not in known:
-            _copy(table, target_metadata, schema)
+        if (TABLE_SCHEMA or target_metadata.schema, table.name) not in known:
+            _copy(table, target_metadata)
     _listen()
 
 
-def _copy(table: Table, metadata: MetaData, schema: str | None) -> None:
+def _copy(table: Table, metadata: MetaData) -> None:
     """With our names of indexes and constraints, else those of the application's convention."""
-    copy = table.to_metadata(metadata, schema=schema) if schema else table.to_metadata(metadata)
+    copy = table.to_metadata(metadata)
     for column in copy.columns:
         column.type = portable_type(column.type)
     for index in list(copy.indexes):
@@ -136,6 +136,8 @@ def _refuse_if_there(table: Table, connection: object, **about: Any) -> None:  #
     # For a script of statements there is a stand-in for a connection.
     if not revises or not isinstance(connection, Connection) or table.name not in _NAMES:
         return
+    if TABLE_SCHEMA and (fault := missing_schema(connection, TABLE_SCHEMA)):
+        raise CommandError(fault)
     if not inspect(connection).has_table(table.name, schema=table.schema):
         return
     raise CommandError(

@@ -20,7 +20,8 @@ IncludeName: TypeAlias = "Callable[[str | None, str, Mapping[str, str | None]], 
 def include_name(metadata: MetaData) -> IncludeName:
     """For ``include_name`` of Alembic's ``context.configure``: all but sa_perf's tables.
 
-    Those that `configure` added to the MetaData are compared like the application's.
+    Those that `configure` added to the MetaData are compared like the application's. With
+    ``include_schemas``, schemas are left out of which the MetaData has no table.
 
     Autogenerate proposes to drop every table that the models do not have. Left out are sa_perf's
     own tables and the archive tables of the policies that are declared for the MetaData's tables,
@@ -50,6 +51,8 @@ def include_name(metadata: MetaData) -> IncludeName:
         )
 
     def included(name: str | None, type_: str, parents: Mapping[str, str | None]) -> bool:
+        if type_ == "schema":
+            return name is None or any(name == table.schema for table in metadata.tables.values())
         if type_ != "table" or name is None:
             return True
         schema = parents.get("schema_name")

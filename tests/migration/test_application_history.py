@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
-import alembic
 import pytest
-from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError
+from alembic_project import CONFIGURE, Application
 from sqlalchemy import Engine, MetaData, Table, inspect, text
 
 from sa_perf import migration, retention
@@ -29,70 +23,6 @@ from sa_perf.tables import SCHEMA_VERSION, VERSION_TABLE, require_tables
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ROOT / "migrations" / "versions"
 OURS = {table.name for table in TABLES}
-_numbers = itertools.count(1)
-
-INI = """
-[alembic]
-script_location = %(here)s/history
-prepend_sys_path = %(here)s
-"""
-#: Alembic's setting, and what it stands for. A place in a package has a colon: not that of paths.
-NAMED_SEPARATOR, SEPARATOR = (
-    ("path_separator = newline", "\n    ")
-    if tuple(map(int, alembic.__version__.split(".")[:2])) >= (1, 16)
-    else ("version_path_separator = space", " ")
-)
-MODELS = """
-from datetime import datetime
-
-from sqlalchemy import MetaData, String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-from sa_perf.retention import RetentionPolicy, TableArchive, retain
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention={
-        "ix": "index_%(table_name)s_%(column_0_name)s", "pk": "key_%(table_name)s",
-        "fk": "foreign_%(table_name)s_%(column_0_name)s",
-    })
-
-
-@retain(RetentionPolicy(days=90, by="created_at", action="archive", archive=TableArchive()))
-class Event(Base):
-    __tablename__ = "event"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(index=True)
-    kind: Mapped[str] = mapped_column(String(20), info={"colour": "red"})
-"""
-ENV = """
-from alembic import context
-from sqlalchemy import engine_from_config, pool
-
-from {models} import Base
-from sa_perf import migration
-
-config = context.config
-target_metadata = Base.metadata
-{configure}
-options = dict(
-    target_metadata=target_metadata, render_as_batch=True,
-    include_name=migration.include_name(target_metadata), {more}
-)
-if context.is_offline_mode():
-    context.configure(url=config.get_main_option("sqlalchemy.url"), literal_binds=True, **options)
-    with context.begin_transaction():
-        context.run_migrations()
-else:
-    section = config.get_section(config.config_ini_section)
-    engine = engine_from_config(section, poolclass=pool.NullPool)
-    with engine.connect() as connection:
-        context.configure(connection=connection, **options)
-        with context.begin_transaction():
-            context.run_migrations()
-    engine.dispose()
-"""
-CONFIGURE = "migration.configure(target_metadata)"
 NEXT = f'''
 import sqlalchemy as sa
 from alembic import op
@@ -112,61 +42,6 @@ def downgrade():
     with op.batch_alter_table("sa_perf_retention_lease") as batch:
         batch.drop_column("note")
 '''
-
-
-@dataclass(kw_only=True)
-class Application:
-    """A project with its own alembic.ini, env.py, models and revisions."""
-
-    root: Path
-    database: Any
-    configure: str = CONFIGURE
-    more: str = ""
-    locations: list[str] = field(default_factory=list)
-    models: str = field(default_factory=lambda: f"models_{next(_numbers)}")
-
-    @property
-    def engine(self) -> Engine:
-        return self.database.engine()
-
-    def write(self) -> Path:
-        history = self.root / "history"
-        (history / "versions").mkdir(parents=True, exist_ok=True)
-        (self.root / f"{self.models}.py").write_text(MODELS, "utf-8")
-        shutil.copy(ROOT / "migrations" / "script.py.mako", history)
-        env = ENV.format(models=self.models, configure=self.configure, more=self.more)
-        (history / "env.py").write_text(env, "utf-8")
-        url = self.database.url.render_as_string(hide_password=False).replace("%", "%%")
-        ini = f"{INI}{NAMED_SEPARATOR}\nsqlalchemy.url = {url}\n"
-        if self.locations:
-            places = ["%(here)s/history/versions", *self.locations]
-            ini += "version_locations = " + SEPARATOR.join(places) + "\n"
-        path = self.root / "alembic.ini"
-        path.write_text(ini, "utf-8")
-        return path
-
-    def alembic(self, name: str, *arguments: Any, **options: Any) -> str:
-        output = io.StringIO()
-        config = Config(str(self.write()), output_buffer=output, stdout=io.StringIO())
-        sys.modules.pop(self.models, None)
-        getattr(command, name)(config, *arguments, **options)
-        return output.getvalue()
-
-    def revision(self, message: str, **options: Any) -> Path:
-        before = self.revisions()
-        self.alembic("revision", message, autogenerate=True, **options)
-        (made,) = self.revisions() - before
-        return made
-
-    def revisions(self) -> set[Path]:
-        return set((self.root / "history" / "versions").glob("*.py"))
-
-    def metadata(self) -> MetaData:
-        found: MetaData = sys.modules[self.models].Base.metadata
-        return found
-
-    def tables(self) -> set[str]:
-        return set(inspect(self.engine).get_table_names())
 
 
 @pytest.fixture(
@@ -316,33 +191,6 @@ def test_the_statements_of_the_history_make_the_tables(application) -> None:
             connection.execute(text(statement))
     application.alembic("check")
     assert migration.check(application.engine) == ()
-
-
-@pytest.mark.postgresql
-def test_the_tables_may_be_in_a_schema_of_their_own(postgresql_database, tmp_path: Path) -> None:
-    application = Application(
-        root=tmp_path / "application",
-        database=postgresql_database,
-        configure="migration.configure(target_metadata, schema='perf')",
-        more="include_schemas=True",
-    )
-    engine = application.engine
-    with engine.begin() as connection:
-        connection.execute(text("CREATE SCHEMA perf"))
-    application.revision("first")
-    application.alembic("upgrade", "head")
-    application.alembic("check")
-    assert set(inspect(engine).get_table_names("perf")) == OURS
-    assert application.tables() == {"event", "alembic_version"}
-    with pytest.raises(MissingTables):
-        require_tables(engine)
-    metadata = application.metadata()
-    found = postgresql_database.engine(query={"options": "-csearch_path=public,perf"})
-    keep_old_events(found, metadata)
-    assert [one.rows_changed for one in retention.run(found, metadata).policies] == [5]
-    assert migration.check(found) == ()
-    application.alembic("downgrade", "base")
-    assert inspect(engine).get_table_names("perf") == []
 
 
 # (b) A branch of sa_perf's revisions

@@ -22,7 +22,6 @@ def make(engine: Engine, connection: Connection, url: URL) -> None:
 
 def give_to_the_application(engine: Engine, target_metadata: MetaData) -> None:
     migration.configure(target_metadata)
-    migration.configure(target_metadata, schema="perf")
     migration.release(engine)
 
 
