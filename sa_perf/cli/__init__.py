@@ -11,6 +11,7 @@ from __future__ import annotations
 import click
 
 from sa_perf.cli.advise import advise
+from sa_perf.cli.compare import compare
 from sa_perf.cli.db import db
 from sa_perf.cli.demo import demo
 from sa_perf.cli.doctor import doctor
@@ -29,7 +30,10 @@ def main() -> None:
     """Find slow queries, why they are slow and what to do.
 
     top, slow, explain and report read a snapshot: from a file that the application writes
-    (snapshot.write(path), or the setting snapshot_path) or from a URL that serves one.
+    (snapshot.write(path), or the setting snapshot_path), from a URL that serves one, or from a
+    store, to which all processes flush.
+
+    compare says what got slower between two windows of a store, such as since the last deploy.
 
     advise says which indexes would help those statements; it asks their database and leaves it
     as it is.
@@ -43,5 +47,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, top, slow, explain, report, advise, doctor, db, retention):
+for _command in (demo, top, slow, explain, report, compare, advise, doctor, db, retention):
     main.add_command(_command)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sa_perf.cli.database import database_option, failures_in_one_line
 from sa_perf.cli.failures import FOUND
+from sa_perf.cli.options import window_options
 from sa_perf.cli.output import OUTPUT_SCHEMA, Output, write
-from sa_perf.cli.workload import as_written, one_source, workload_of
+from sa_perf.cli.workload import WorkloadSource, as_written, workload_of
 from sa_perf.json_values import encoded
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _MADE_HERE = "copy"
     show_envvar=True,
     help="Snapshot whose statements to look at; - is standard input.",
 )
+@window_options
 @click.option(
     "--sql",
     metavar="PATH",
@@ -80,7 +82,6 @@ _MADE_HERE = "copy"
 def advise(
     *,
     url: str,
-    file: str | None,
     sql: str | None,
     database: str | None,
     limit: int,
@@ -89,6 +90,7 @@ def advise(
     check: bool,
     as_json: bool | None,
     no_color: bool,
+    **where: Any,  # noqa: ANN401  # options of the snapshot
 ) -> None:
     """Say which indexes would help a workload, each tried before it is named.
 
@@ -97,6 +99,7 @@ def advise(
     unverified.
     """
     output = Output(as_json=as_json, no_color=no_color)
+    source = WorkloadSource(sql=sql, **where)
     with failures_in_one_line(None):
         from sa_perf.connecting import url_of
         from sa_perf.dialects import dialect_for
@@ -105,7 +108,7 @@ def advise(
         address = url_of(url)
         refuse_missing(address)
     with failures_in_one_line(address), _engine(address) as engine:
-        workload = workload_of(engine, one_source(file, sql), sql, database)
+        workload = workload_of(engine, source, database)
         report = _report(
             engine, workload, output, limit, least_speedup, keep_literals=sql is not None
         )

@@ -1,20 +1,31 @@
-"""A command's snapshot: from files, standard input or a URL."""
+"""A command's snapshot: from files, standard input, a URL or the store."""
 
 from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sa_perf.cli.download import download
 from sa_perf.cli.failures import UnreadableInput
-from sa_perf.errors import InvalidSnapshot
+from sa_perf.cli.wording.plain_text import one_line
+from sa_perf.errors import InvalidSnapshot, SaPerfError
 from sa_perf.snapshot import Snapshot
 
-__all__ = ["FilePatterns", "from_file", "from_files", "from_url", "matching_files"]
+if TYPE_CHECKING:
+    from sa_perf.cli.moments import Moment
+    from sa_perf.store.reading import StoreReader
+
+__all__ = [
+    "FilePatterns", "from_file", "from_files", "from_store", "from_url", "matching_files",
+    "opened_store",
+]  # fmt: skip
 
 _HOW_TO_WRITE = "perf.snapshot().write(path) or the setting snapshot_path"
 
@@ -90,6 +101,54 @@ def from_url(url: str, *, headers: dict[str, str], timeout_seconds: float) -> Sn
     """
     answer = download(url, headers=headers, timeout_seconds=timeout_seconds)
     return _parsed(answer.content, answer.shown_url)
+
+
+@contextmanager
+def opened_store(url: str) -> Iterator[StoreReader]:
+    """Read a store; what it lacks is said on standard error when all was read.
+
+    Raises:
+        UnreadableInput: it cannot be read, or holds nothing of what is asked for.
+    """
+    from sa_perf.store.reading import StoreReader
+
+    reader = StoreReader(url)
+    try:
+        yield reader
+    except SaPerfError as error:
+        raise UnreadableInput(str(error)) from error
+    finally:
+        for one in reader.warnings():
+            click.echo(f"Warning: {one_line(one)}", err=True)
+
+
+def from_store(
+    reader: StoreReader, since: Moment, until: Moment | None, *, documents: bool = True
+) -> Snapshot:
+    """Read a window of a store.
+
+    Args:
+        reader: of the store.
+        since: its begin.
+        until: its end; None is now.
+        documents: slow executions, plans and findings too, which `sa-perf top` does not show.
+
+    Raises:
+        UnreadableInput: it ends before it begins.
+        SaPerfError: as `StoreReader.window`.
+    """
+    now = datetime.now(timezone.utc)
+
+    def last_deploy() -> datetime:
+        return reader.last_deploy()[1]
+
+    begin = since.resolved(now, last_deploy)
+    end = None if until is None else until.resolved(now, last_deploy)
+    if end is not None and end <= begin:
+        raise UnreadableInput(
+            f"--until ({end:%Y-%m-%d %H:%M} UTC) is not after --since ({begin:%Y-%m-%d %H:%M} UTC)"
+        )
+    return reader.window(begin, end, documents=documents)
 
 
 def _parsed(content: bytes, place: str) -> Snapshot:

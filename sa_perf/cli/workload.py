@@ -1,49 +1,88 @@
-"""The statements to advise on: those of a snapshot, or of a file."""
+"""The statements to advise on: of a snapshot, of a store or of a file."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from sa_perf.cli.failures import UnreadableInput
-from sa_perf.cli.options import chosen_database
-from sa_perf.cli.source import from_file
+from sa_perf.cli.moments import Moment
+from sa_perf.cli.options import (
+    DEFAULT_SINCE,
+    chosen_database,
+    one_source,
+    refuse_window_without,
+)
+from sa_perf.cli.source import from_file, from_store, opened_store
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
     from sa_perf.dialects import Dialect
     from sa_perf.plans.index_advice import AdviceReport, WorkloadQuery
-    from sa_perf.snapshot import Database
+    from sa_perf.snapshot import Database, Snapshot
 
-__all__ = ["as_written", "one_source", "workload_of"]
+__all__ = ["WorkloadSource", "as_written", "workload_of"]
 
 _WHICH_WORKLOAD = (
     "which statements? Give --file PATH (or SA_PERF_FILE), a snapshot that the application writes "
-    "with perf.snapshot().write(path); or --sql PATH, statements that end in semicolons"
+    "with perf.snapshot().write(path); or --store URL (or SA_PERF_STORE), where all processes "
+    "flush to; or --sql PATH, statements that end in semicolons"
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSource:
+    """Where the statements are to come from, as the options say it."""
+
+    file: str | None
+    store: str | None
+    since: Moment | None
+    until: Moment | None
+    sql: str | None
+
+    def snapshot(self) -> tuple[Snapshot, str] | None:
+        """The snapshot that is meant, and its name for messages; None where ``sql`` is.
+
+        Raises:
+            click.UsageError: nothing is given, or several are.
+            UnreadableInput: it cannot be read.
+        """
+        source = one_source(file=self.file, store=self.store, sql=self.sql)
+        refuse_window_without(self.store if source == "store" else None, self.since, self.until)
+        if source == "sql":
+            return None
+        if source == "store":
+            url = self.store or ""
+            with opened_store(url) as reader:
+                # A workload is counts and means: no histogram is read.
+                snapshot = from_store(
+                    reader, self.since or DEFAULT_SINCE, self.until, documents=False
+                )
+            return snapshot, "the store"
+        if source is None or self.file is None:
+            raise click.UsageError(_WHICH_WORKLOAD)
+        return from_file(self.file), self.file
+
+
 def workload_of(
-    engine: Engine, file: str | None, sql: str | None, database: str | None
+    engine: Engine, source: WorkloadSource, database: str | None
 ) -> tuple[WorkloadQuery, ...]:
     """The statements that were asked for, as they go to the engine's driver."""
     from sa_perf.dialects import dialect_for
 
     own = dialect_for(engine)
-    if sql is not None:
-        return _from_sql(sql, own)
-    if file is None:
-        raise click.UsageError(_WHICH_WORKLOAD)
-    snapshot = from_file(file)
-    chosen = _chosen(snapshot.databases, engine.url, file, database)
+    meant = source.snapshot()
+    if meant is None:
+        return _from_sql(source.sql or "", own)
+    snapshot, name = meant
+    chosen = _chosen(snapshot.databases, engine.url, name, database)
     style = _paramstyle(chosen) or own.paramstyle
     workload = snapshot.workload(chosen.label)
     if style == own.paramstyle:
@@ -53,16 +92,6 @@ def workload_of(
         replace(one, statement=_for_driver(own.lexer.rewrite(one.statement, style, _mark), own))
         for one in workload
     )
-
-
-def one_source(file: str | None, sql: str | None) -> str | None:
-    """The file, unless there are statements; both are refused where both were typed."""
-    if file is None or sql is None:
-        return file
-    source = click.get_current_context().get_parameter_source("file")
-    if source is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--file and --sql are both given; give one of them")
-    return None
 
 
 def as_written(report: AdviceReport, dialect: Dialect) -> AdviceReport:

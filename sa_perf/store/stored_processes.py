@@ -70,7 +70,7 @@ def read_processes(connection: Connection, begin: int, end: int) -> Processes:
     return Processes(
         number=len(rows),
         service=_names(row.service for row in rows) or None,
-        host=_names(row.host for row in rows),
+        host=_names(row.host for row in rows) or "an unknown host",
         pid=min((row.pid for row in rows), default=0),
         slow_seconds=min(thresholds, default=0.0),
         databases=merged_databases(each for one in known for each in one.databases),

@@ -43,8 +43,8 @@ def test_every_command_and_variable_is_described() -> None:
     for name in RETENTION:
         assert f"`sa-perf retention {name}" in CLI
     for name in (
-        "SA_PERF_APP", "SA_PERF_DATABASE_URL", "SA_PERF_FILE", "SA_PERF_URL", "SA_PERF_TOKEN",
-        "NO_COLOR",
+        "SA_PERF_APP", "SA_PERF_DATABASE_URL", "SA_PERF_FILE", "SA_PERF_STORE", "SA_PERF_URL",
+        "SA_PERF_TOKEN", "NO_COLOR",
     ):  # fmt: skip
         assert f"`{name}`" in CLI
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import create_engine, event, text, update
-from stored_world import LABEL, NOON, StoredWorld, at
+from stored_world import LABEL, NOON, StoredWorld, at, histogram_of
 
 from sa_perf.call_site import CallSite
 from sa_perf.errors import MissingTables, SaPerfError, StoreError
@@ -44,10 +44,7 @@ def anywhere(shared_db) -> Iterator[StoredWorld]:
 
 
 def histogram(*milliseconds: float) -> Histogram:
-    made = Histogram()
-    for one in milliseconds:
-        made.add(round(one * 1e6))
-    return made
+    return histogram_of(milliseconds)
 
 
 def test_all_processes_and_widths_are_added_up(anywhere: StoredWorld) -> None:

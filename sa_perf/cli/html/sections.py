@@ -33,7 +33,7 @@ _STATEMENT_CHARACTERS = 150
 def head(snapshot: Snapshot) -> str:
     """Whose snapshot it is, of when, and the databases."""
     length = (snapshot.taken_at - snapshot.started_at).total_seconds()
-    many = snapshot.processes > 1
+    many = snapshot.processes != 1
     whose = f"{snapshot.processes} processes" if many else f"Process {snapshot.pid}"
     databases = "".join(
         f"<br>{escaped(database_line(database))}" for database in snapshot.databases

@@ -22,8 +22,8 @@ from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.snapshot import Snapshot
 
 __all__ = [
-    "QueryTable", "ScopeTable", "SlowTable", "Statement", "bare_table", "findings", "heading",
-    "note", "section",
+    "QueryTable", "Responsive", "ScopeTable", "SlowTable", "Statement", "bare_table", "findings",
+    "heading", "note", "section",
 ]  # fmt: skip
 
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
@@ -82,7 +82,7 @@ class Statement:
 def heading(snapshot: Snapshot) -> RenderableType:
     """Whose snapshot it is, since when, and the sums, in a few words."""
     name = snapshot.service or "application"
-    many = snapshot.processes > 1
+    many = snapshot.processes != 1
     whose = f"{count(snapshot.processes)} processes" if many else f"process {snapshot.pid}"
     first = Text(one_line(f"{name} on {snapshot.host}, {whose}"), "bold")
     length = (snapshot.taken_at - snapshot.started_at).total_seconds()
@@ -119,7 +119,7 @@ def bare_table(*names: str, left: Iterable[str] = ()) -> Table:
     return made
 
 
-class _Responsive(ABC):
+class Responsive(ABC):
     """A table that is made for the width it is shown in."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -130,7 +130,7 @@ class _Responsive(ABC):
         """The table for a width, in columns of a terminal."""
 
 
-class QueryTable(_Responsive):
+class QueryTable(Responsive):
     """The table of ``sa-perf top``.
 
     Args:
@@ -196,7 +196,7 @@ class QueryTable(_Responsive):
         return Group(statement, Text(one_line(query.database), "dim"))
 
 
-class SlowTable(_Responsive):
+class SlowTable(Responsive):
     """The table of ``sa-perf slow``.
 
     Args:
@@ -231,7 +231,7 @@ class SlowTable(_Responsive):
         return table
 
 
-class ScopeTable(_Responsive):
+class ScopeTable(Responsive):
     """Scopes with what each run issues, and which statement it repeats most.
 
     Args:

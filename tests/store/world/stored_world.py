@@ -158,8 +158,13 @@ def query_row(
 
 
 def blob_of(milliseconds: Sequence[float]) -> bytes:
+    """The bytes of a histogram of durations."""
+    return to_blob(histogram_of(milliseconds))
+
+
+def histogram_of(milliseconds: Sequence[float]) -> Histogram:
     """A histogram of durations."""
     histogram = Histogram()
     for one in milliseconds:
         histogram.add(round(one * 1e6))
-    return to_blob(histogram)
+    return histogram
