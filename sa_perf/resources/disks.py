@@ -104,6 +104,11 @@ class Disks:
         self._paths[name] = os.fspath(path)
         self._mounts.pop(name, None)
 
+    def add_found(self, name: str, path: str) -> None:
+        """Look at a path that a database told, unless somebody gave one of that name."""
+        if name not in self._paths:
+            self.add(name, path)
+
     def read(self) -> tuple[tuple[Disk, ...], tuple[Unknown, ...]]:
         """Each file system once, and what could not be read."""
         by_device: dict[int, tuple[list[str], str, DiskUsage]] = {}
