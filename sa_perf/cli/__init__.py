@@ -17,6 +17,7 @@ from sa_perf.cli.demo import demo
 from sa_perf.cli.doctor import doctor
 from sa_perf.cli.explain import explain
 from sa_perf.cli.report import report
+from sa_perf.cli.resources import resources
 from sa_perf.cli.retention import retention
 from sa_perf.cli.slow import slow
 from sa_perf.cli.top import top
@@ -38,7 +39,8 @@ def main() -> None:
     advise says which indexes would help those statements; it asks their database and leaves it
     as it is.
 
-    doctor looks for faults in a database's schema: its indexes, keys and sequences.
+    doctor looks for faults in a database's schema: its indexes, keys and sequences. resources
+    shows memory, disks and a database against their limits.
 
     retention deletes, archives or anonymises rows that have lived long enough; db makes the tables
     that it keeps its records in.
@@ -47,5 +49,17 @@ def main() -> None:
     """
 
 
-for _command in (demo, top, slow, explain, report, compare, advise, doctor, db, retention):
+for _command in (
+    demo,
+    top,
+    slow,
+    explain,
+    report,
+    compare,
+    advise,
+    doctor,
+    resources,
+    db,
+    retention,
+):
     main.add_command(_command)

@@ -121,12 +121,12 @@ class Monitor:
     def sample(self) -> None:
         """Take a sample now, whatever is due."""
         now, at = self._now(), self._clock()
-        reading = self.host.read()
-        pools = [pool.stats(new_peak=True) for pool in list(self._pools)]
         databases = [one.reading() for one in list(self._databases)]
         for database in databases:
             if database.sizes is not None and database.sizes.folder is not None:
                 self.host.disks.add_found(database.database, database.sizes.folder)
+        reading = self.host.read()
+        pools = [pool.stats(new_peak=True) for pool in list(self._pools)]
         found = [*reading.occupancies()]
         found += [one for pool in pools if (one := pool.occupancy()) is not None]
         found += [one for database in databases for one in database.occupancies()]
