@@ -13,6 +13,8 @@ __all__ = ["DEPLOY", "Moment", "MomentType", "Stretch", "StretchType"]
 
 DEPLOY = "deploy"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: From so long ago on, moments are whole hours.
+_BY_HOURS = timedelta(days=1)
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _HOW = (
     "give how long ago (90m, 24h, 7d, 2w), an ISO time (2026-11-23T12:00, in UTC unless it says "
@@ -33,10 +35,19 @@ class Moment:
     at: datetime | None = None
 
     def resolved(self, now: datetime, last_deploy: Callable[[], datetime]) -> datetime:
-        """The moment itself; ``last_deploy`` is asked where it is meant."""
+        """The moment itself; ``last_deploy`` is asked where it is meant.
+
+        A day ago or longer it is the begin of that hour: rows of minutes, of which an hour has
+        hundreds of thousands, would say nothing more.
+        """
         if self.at is not None:
             return self.at
-        return last_deploy() if self.ago is None else now - self.ago
+        if self.ago is None:
+            return last_deploy()
+        moment = now - self.ago
+        if self.ago >= _BY_HOURS:
+            moment = moment.replace(minute=0, second=0, microsecond=0)
+        return moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

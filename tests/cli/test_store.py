@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timezone
 
 import pytest
 from stored_world import NOON, StoredWorld
 
+from sa_perf.cli.moments import MomentType
 from sa_perf.store.tables import DAY, HOUR, MERGED, MINUTE
 
 COMMANDS = [("top",), ("slow",), ("explain", "orders"), ("report",)]
@@ -73,6 +75,17 @@ def test_by_default_it_is_the_last_day(run, world: StoredWorld, store: str) -> N
         "rows"
     ]
     assert row["calls"] == 1
+
+
+def test_a_day_ago_or_longer_is_the_begin_of_that_hour() -> None:
+    now = datetime(2026, 11, 23, 12, 34, 56, tzinfo=timezone.utc)
+
+    def ago(text: str) -> datetime:
+        return MomentType().convert(text, None, None).resolved(now, lambda: now)
+
+    assert ago("24h") == ago("1d") == datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+    assert ago("23h") == datetime(2026, 11, 22, 13, 34, 56, tzinfo=timezone.utc)
+    assert ago("90s") == datetime(2026, 11, 23, 12, 33, 26, tzinfo=timezone.utc)
 
 
 def test_since_the_deploy_is_since_the_newest_release_came(run, world, store: str) -> None:
