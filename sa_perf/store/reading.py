@@ -15,8 +15,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, Row, create_engine, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from sa_perf.connecting import Bind, on_connection, url_of
 from sa_perf.dialects.inventory import refuse_missing
@@ -150,7 +151,11 @@ class StoreReader:
     def _on_connection(self, read: Callable[[Connection], T]) -> T:
         with _errors_of_the_store(self._bind):
             if not isinstance(self._bind, (Connection, Engine)):
-                refuse_missing(url_of(self._bind))
+                url = url_of(self._bind)
+                refuse_missing(url)
+                if not url.get_dialect().is_async:
+                    # Kept, so that the database is asked once what it can do.
+                    self._bind = create_engine(url, poolclass=NullPool)
             return on_connection(self._bind, read)
 
     def _snapshot(

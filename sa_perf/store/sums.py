@@ -80,7 +80,7 @@ def query_histograms(
             table = queries[one.width].c
             wanted = _within(queries, one), table.statement_id.in_(statements)
             parts.append(select(table.statement_id, table.histogram).where(*wanted))
-        for statement, blob in connection.execute(union_all(*parts)):
+        for statement, blob in connection.execute(union_all(*parts)).all():
             found[statement][bytes(blob)] += 1
     return found
 
