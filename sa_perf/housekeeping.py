@@ -37,6 +37,12 @@ class Housekept(Protocol):
     def write_snapshot(self) -> None:
         """Write a snapshot if one is wanted; must not raise."""
 
+    def close(self) -> None:
+        """Write and send what is left, as nobody looks after it any more; must not raise."""
+
+    def before_fork(self) -> None:
+        """Wait for what works beside this thread."""
+
     def after_fork(self) -> None:
         """Begin anew in a child process."""
 
@@ -58,11 +64,11 @@ def keep(one: Housekept) -> None:
 
 
 def forget(one: Housekept) -> None:
-    """Stop looking after an instrumentation; its last snapshot is written first."""
+    """Stop looking after an instrumentation; what it has left is written and sent first."""
     with _lock:
         known = _kept.pop(one, None)
     if known is not None:
-        one.write_snapshot()
+        one.close()
 
 
 def tick(now: float) -> float | None:
@@ -123,6 +129,8 @@ def _before_fork() -> None:
         _resting.set()
         _wake.set()
         _thread.join(_JOIN_SECONDS)
+    for one in list(_kept):
+        one.before_fork()
 
 
 def _after_fork() -> None:

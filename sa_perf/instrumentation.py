@@ -10,10 +10,9 @@ with them everything about plans and snapshots) is imported by the first install
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from sqlalchemy.engine import CreateEnginePlugin, Engine
@@ -26,26 +25,27 @@ from sa_perf.queries.scopes import ScopeRun, on_scope_end
 from sa_perf.queries.slow_log import SlowLog
 from sa_perf.queries.statistics import Statistics
 from sa_perf.settings import QUERY_PREFIX, Settings, SettingValue
+from sa_perf.targets import Target, engine_of, post_on, shown
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
-    from sqlalchemy.engine.interfaces import Dialect
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from sa_perf.finding import Finding
     from sa_perf.plans.index_advice import AdviceReport
     from sa_perf.post import Everywhere, Post
+    from sa_perf.queries.aggregate import QueryStats
+    from sa_perf.queries.slow_log import SlowExecution
     from sa_perf.snapshot import Health, Snapshot
+    from sa_perf.store.flushing import Flusher
 
 __all__ = ["Instrumentation", "SaPerfPlugin", "install", "instrumentation", "living"]
 
-Target: TypeAlias = "Engine | AsyncEngine | type[Engine]"
 T = TypeVar("T")
 
 #: sqlglot's reading of raw texts holds the interpreter, so it is rationed.
 _READING_SECONDS_A_TICK = 0.05
 _READING_SECONDS_A_SNAPSHOT = 0.5
-_SEVERITIES = ("critical", "warning", "info")
+#: How long the end of the process, or a fork, waits for the store.
+_LAST_FLUSH_SECONDS = 5.0
 #: By identity. A WeakSet cannot be read while another thread adds to it; see `_alive`.
 _living: WeakValueDictionary[int, Instrumentation] = WeakValueDictionary()
 _everywhere: list[Instrumentation] = []
@@ -102,7 +102,7 @@ def instrumentation(engine: Target) -> Instrumentation:
     existing = _installed(engine)
     if existing is None:
         message = (
-            f"sa_perf is not installed on {_named(engine)}; call sa_perf.install(engine) or put "
+            f"sa_perf is not installed on {shown(engine)}; call sa_perf.install(engine) or put "
             "?plugin=sa_perf into its URL"
         )
         raise NotInstalled(message)
@@ -136,7 +136,7 @@ class SaPerfPlugin(CreateEnginePlugin):
     def engine_created(self, engine: Engine) -> None:
         """Install on the new engine; a plugin that is named twice installs once."""
         with _installing:
-            standing = _post_on(engine.dialect)
+            standing = post_on(engine.dialect)
             if standing is None or getattr(standing.owner, "gives_way", False):
                 Instrumentation(engine, self._settings)
 
@@ -172,6 +172,12 @@ class Instrumentation:
         self._write_failures = 0
         self._advice: dict[str, AdviceReport] = {}
         self._installed = True
+        self._flusher: Flusher | None = None
+        if settings.store is not None:
+            from sa_perf.storing import flusher_for
+
+            one = None if isinstance(engine, type) else engine_of(engine)
+            self._flusher = flusher_for(settings, one, self._take, self.faults)
         if isinstance(engine, type):
             from sa_perf.post import Everywhere
 
@@ -180,7 +186,7 @@ class Instrumentation:
             self._discovery.open()
             _everywhere.append(self)
         else:
-            self._adopt(_sync(engine))
+            self._adopt(engine_of(engine))
         _living[id(self)] = self
         housekeeping.keep(self)
 
@@ -194,41 +200,40 @@ class Instrumentation:
 
         Raw texts that nobody has read yet are given half a second.
         """
-        from sa_perf.plans.history import finding_of_change
-        from sa_perf.post import databases_of, plan_changes_of, plans_of
-        from sa_perf.queries.repeat_findings import repeat_findings
-        from sa_perf.retention.statistics import policy_stats
-        from sa_perf.snapshot import Snapshot
-
         self.fold()
         self.statistics.read_raw_shapes(_READING_SECONDS_A_SNAPSHOT)
-        posts = _alive(self._posts)
-        plans, changes = plans_of(posts, self.statistics), plan_changes_of(posts, self.statistics)
-        repeats = self.statistics.repeat_stats()
-        eager_loads = self.statistics.eager_load_stats()
-        findings = [*repeat_findings(repeats, eager_loads), *map(finding_of_change, changes)]
-        findings += [finding for one in plans for finding in one.findings]
-        return Snapshot(
-            taken_at=_utc_now(),
+        return self._reading(self.statistics.stats(), self.slow_log.executions(self.statistics))
+
+    def _reading(
+        self, queries: tuple[QueryStats, ...], slow: tuple[SlowExecution, ...]
+    ) -> Snapshot:
+        from sa_perf.post import reading_of
+
+        return reading_of(
+            _alive(self._posts),
+            self.statistics,
+            self.settings,
             started_at=self._started_at,
-            service=self.settings.service,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            slow_seconds=self.settings.slow_seconds,
-            databases=databases_of(posts),
-            queries=self.statistics.stats(),
-            scopes=self.statistics.scope_stats(),
-            transactions=self.statistics.transaction_stats(),
-            slow=self.slow_log.executions(self.statistics),
-            plans=plans,
-            plan_changes=changes,
-            repeats=repeats,
-            eager_loads=eager_loads,
-            findings=_ranked(findings),
+            queries=queries,
+            slow=slow,
             advice=tuple(self._advice.values()),
-            retention=policy_stats(),
             health=self._health(),
+            store=None if self._flusher is None else self._flusher.health(),
         )
+
+    def _take(self) -> Snapshot:
+        """What was recorded since the last call, for the store; the rest as it is now."""
+        self.fold()
+        self.statistics.read_raw_shapes(_READING_SECONDS_A_TICK)
+        return self._reading(self.statistics.take(), self.slow_log.take(self.statistics))
+
+    def flush(self, timeout_seconds: float = 30.0) -> bool:
+        """Send what was recorded since the last flush to the store, as is done by itself too.
+
+        Returns:
+            Whether all of it is stored, within the time; True where there is no store.
+        """
+        return self._flusher is None or self._flusher.flush(timeout_seconds)
 
     def _health(self) -> Health:
         from sa_perf.snapshot import Health
@@ -242,7 +247,12 @@ class Instrumentation:
         )
 
     def reset(self) -> None:
-        """Forget everything recorded so far; plans are kept."""
+        """Forget everything recorded so far; plans are kept, and the store gets it all."""
+        if self._flusher is not None:
+            self._flusher.reset()
+        self._forget()
+
+    def _forget(self) -> None:
         self.statistics.clear()
         self.slow_log.clear()
         for post in _alive(self._posts):
@@ -307,8 +317,23 @@ class Instrumentation:
         try:
             self.fold()
             self.statistics.read_raw_shapes(_READING_SECONDS_A_TICK)
+            if self._flusher is not None:
+                self._flusher.tick()
         except Exception as error:
             self.faults.note("housekeeping", error)
+
+    def close(self) -> None:
+        """Send and write what is left to the store and to a file; failures are counted."""
+        self.write_snapshot()
+        try:
+            self.flush(_LAST_FLUSH_SECONDS)
+        except Exception as error:
+            self.faults.note("the last flush", error)
+
+    def before_fork(self) -> None:
+        """Wait for a flush under way."""
+        if self._flusher is not None:
+            self._flusher.before_fork(_LAST_FLUSH_SECONDS)
 
     def after_fork(self) -> None:
         """Begin anew in a child process; the parent keeps what was recorded."""
@@ -316,7 +341,9 @@ class Instrumentation:
         self.statistics.lock = threading.Lock()
         for post in _alive(self._posts):
             post.after_fork()
-        self.reset()
+        self._forget()
+        if self._flusher is not None:
+            self._flusher.after_fork()
 
     def scope_ended(self, run: ScopeRun) -> None:
         """Count the end of a scope's run."""
@@ -327,7 +354,7 @@ class Instrumentation:
         from sa_perf.post import Post
 
         with self._lock:
-            standing = _post_on(engine.dialect)
+            standing = post_on(engine.dialect)
             if standing is not None:
                 if self.everywhere and not getattr(standing.owner, "gives_way", False):
                     return None
@@ -342,40 +369,13 @@ def _alive(ones: WeakValueDictionary[int, T]) -> list[T]:
     return [one for reference in ones.valuerefs() if (one := reference()) is not None]
 
 
-def _post_on(dialect: Dialect) -> Post | None:
-    return cast("Post | None", getattr(dialect, "_sa_perf", None))
-
-
 def _installed(engine: Target) -> Instrumentation | None:
     if isinstance(engine, type):
         return _everywhere[-1] if _everywhere else None
-    post = _post_on(_sync(engine).dialect)
+    post = post_on(engine_of(engine).dialect)
     if post is not None:
         return cast("Instrumentation", post.owner)
     return _everywhere[-1] if _everywhere else None
-
-
-def _sync(engine: Engine | AsyncEngine) -> Engine:
-    inner = getattr(engine, "sync_engine", engine)
-    if not isinstance(inner, Engine):
-        message = (
-            f"cannot install on {_named(engine)}; "
-            "give an Engine, an AsyncEngine or the class Engine"
-        )
-        raise TypeError(message)
-    return inner
-
-
-def _named(engine: object) -> str:
-    # An engine's repr hides the password, but a creator's URL may hold anything.
-    if isinstance(engine, type):
-        return engine.__name__
-    name = type(engine).__name__
-    return f"an {name}" if name[0] in "AEIOU" else f"a {name}"
-
-
-def _ranked(findings: list[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda one: _SEVERITIES.index(one.severity)))
 
 
 def _utc_now() -> datetime:

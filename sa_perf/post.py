@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -20,7 +23,9 @@ from sa_perf.queries.doors import AsyncDialectEvents, CursorEvents, DialectEvent
 from sa_perf.queries.fingerprint import Fingerprinter
 from sa_perf.queries.recorder import Recorder
 from sa_perf.queries.transactions import mark_begun
-from sa_perf.snapshot import Database
+from sa_perf.retention.statistics import policy_stats
+from sa_perf.snapshot import Database, Snapshot, findings_of
+from sa_perf.tables import UNRECORDED
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, ExecutionContext
@@ -35,7 +40,9 @@ if TYPE_CHECKING:
     from sa_perf.queries.statistics import Statistics
     from sa_perf.settings import Settings
 
-__all__ = ["Everywhere", "Post", "databases_of", "label_of", "plan_changes_of", "plans_of"]
+__all__ = [
+    "Everywhere", "Post", "databases_of", "label_of", "plan_changes_of", "plans_of", "reading_of",
+]  # fmt: skip
 
 
 class Post:
@@ -209,12 +216,47 @@ class Everywhere:
         dialect = context.dialect
         if getattr(dialect, "_sa_perf", None) is not None:
             return None
+        if context.execution_options.keys() & UNRECORDED.keys():
+            return None  # an engine of sa_perf's own
         connection = context.root_connection
         post = self._adopt(getattr(connection.engine, "_proxied", connection.engine))
         if post is None:
             return None
         mark_begun(connection.connection, dialect)
         return DialectEvents(post.recorder, dialect)
+
+
+def reading_of(
+    posts: Sequence[Post],
+    statistics: Statistics,
+    settings: Settings,
+    **parts: Any,  # noqa: ANN401  # as different as the fields are
+) -> Snapshot:
+    """A snapshot of what stands on engines, with its findings.
+
+    Args:
+        posts: on the engines.
+        statistics: of all of them.
+        settings: in force.
+        **parts: fields of `Snapshot` that none of these knows.
+    """
+    reading = Snapshot(
+        taken_at=datetime.now(timezone.utc),
+        service=settings.service,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        slow_seconds=settings.slow_seconds,
+        databases=databases_of(posts),
+        scopes=statistics.scope_stats(),
+        transactions=statistics.transaction_stats(),
+        plans=plans_of(posts, statistics),
+        plan_changes=plan_changes_of(posts, statistics),
+        repeats=statistics.repeat_stats(),
+        eager_loads=statistics.eager_load_stats(),
+        retention=policy_stats(),
+        **parts,
+    )
+    return replace(reading, findings=findings_of(reading))
 
 
 def databases_of(posts: Iterable[Post]) -> tuple[Database, ...]:

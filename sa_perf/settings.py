@@ -60,6 +60,10 @@ def _names(example: str) -> dict[str, object]:
     return {"kind": str, "pattern": _NAMES, "allowed": allowed}
 
 
+def _address() -> dict[str, object]:
+    return {"kind": _Secret, "words": (), "allowed": "a database URL, or application"}
+
+
 def _keys() -> dict[str, object]:
     allowed = f"keys of at least {MIN_KEY_BYTES} bytes, with commas between them, newest first"
     return {"kind": _Secret, "allowed": allowed}
@@ -106,7 +110,12 @@ class Settings:
             what `sa_perf.queries.comments.statement_tags` gives. Makes each statement dearer.
         snapshot_path: file to which snapshots are written; ``{pid}`` becomes the process id.
         snapshot_seconds: how often; it is written at exit too.
+        store: database that keeps the statistics of all processes beyond their end: its URL, or
+            ``application`` for the database of the engine.
+        store_seconds: how often what was recorded since the last time is sent there.
         service: name of the application in snapshots.
+        release: what the application calls its own version, in the store: where it changes,
+            something was deployed.
         cursor_keys: secret keys that sign the cursors of pages, newest first, with commas between
             them; best given by the environment, since a URL is shown in many places.
         cursor_max_age_seconds: after which a cursor is refused; None: never.
@@ -134,7 +143,10 @@ class Settings:
     comment_tags: str | None = field(default=None, metadata=_names("route,traceparent"))
     snapshot_path: str | None = field(default=None, metadata=_text())
     snapshot_seconds: float = field(default=30.0, metadata=_number(0.1, 86_400, "seconds"))
+    store: str | None = field(default=None, repr=False, metadata=_address())
+    store_seconds: float = field(default=60.0, metadata=_number(1, 3_600, "seconds"))
     service: str | None = field(default=None, metadata=_text())
+    release: str | None = field(default=None, metadata=_text())
     cursor_keys: str | None = field(default=None, repr=False, metadata=_keys())
     cursor_max_age_seconds: float | None = field(
         default=None, metadata=_number(1, 315_360_000, "seconds")
@@ -236,7 +248,7 @@ def _checked(setting: Field[object], value: object) -> object:
     if rule["kind"] is bool:
         return _as_bool(value)
     if rule["kind"] is _Secret:
-        return _as_keys(value)
+        return _as_keys(value) if "words" not in rule else _Secret(_as_text(value, None, None))
     if rule["kind"] is str:
         return _as_text(value, rule.get("words"), rule.get("pattern"))
     convert = cast("Callable[[object], float]", rule["kind"])

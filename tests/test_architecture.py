@@ -27,7 +27,8 @@ LEAVES = {"errors", "finding", "histogram", "json_values"}
 GROUND = LEAVES | {"call_site", "connecting", "dialects", "settings", "tables"}
 FEATURES = {"pagination", "plans", "queries", "resources", "retention", "views"}
 READERS = {"migration", "snapshot", "store"}
-ROOT_ROOMS = {"housekeeping", "instrumentation", "post"}  # the composition root, in three files
+# The composition root, in several files.
+ROOT_ROOMS = {"housekeeping", "instrumentation", "post", "storing", "targets"}
 CORE = GROUND | FEATURES | READERS | ROOT_ROOMS
 FACE = CORE | {"__init__"}  # what an application sees, and the rooms that act as one
 ALLOWED: dict[str, set[str]] = {
@@ -46,6 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "migration": GROUND | FEATURES | {"store"},  # the tables of both
     "housekeeping": GROUND | FEATURES | READERS,
     "post": GROUND | FEATURES | READERS,
+    "storing": GROUND | FEATURES | READERS,
+    "targets": GROUND | FEATURES | READERS | {"post"},
     "instrumentation": CORE,
     "__init__": CORE,
     "demo": FACE,

@@ -29,6 +29,12 @@ class Kept:
     def write_snapshot(self) -> None:
         self.done.append("write")
 
+    def close(self) -> None:
+        self.done.append("close")
+
+    def before_fork(self) -> None:
+        self.done.append("before")
+
     def after_fork(self) -> None:
         self.done.append("fork")
 
@@ -93,14 +99,14 @@ def test_the_last_snapshot_is_written_when_it_is_forgotten(kept_alone) -> None:
     one = kept(kept_alone, due=1_000)
     housekeeping.forget(one)
     housekeeping.forget(one)
-    assert one.done == ["write"]
+    assert one.done == ["close"]
     assert housekeeping.tick(100.0) is None
 
 
 def test_at_exit_everybody_writes(kept_alone) -> None:
     several = [kept(kept_alone, due=1_000) for _ in range(3)]
     housekeeping._at_exit()
-    assert [one.done for one in several] == [["write"]] * 3
+    assert [one.done for one in several] == [["close"]] * 3
 
 
 def test_what_is_gone_is_kept_no_longer(kept_alone) -> None:
@@ -120,4 +126,4 @@ def test_a_thread_keeps_house_while_there_is_something_to_keep(monkeypatch) -> N
     thread = housekeeping._thread
     assert thread.daemon
     housekeeping.forget(one)
-    assert one.done[-1] == "write"
+    assert one.done[-1] == "close"

@@ -48,7 +48,10 @@ def test_nothing_given_means_the_defaults() -> None:
         ("comment_tags", "route, traceparent", "route, traceparent"),
         ("snapshot_path", "/tmp/{pid}.json", "/tmp/{pid}.json"),  # noqa: S108
         ("snapshot_seconds", "0.1", 0.1),
+        ("store", "sqlite:///perf.db", "sqlite:///perf.db"),
+        ("store_seconds", "30", 30.0),
         ("service", "shop", "shop"),
+        ("release", "2026.11", "2026.11"),
         ("cursor_keys", "a" * 16 + ", " + "b" * 16, "a" * 16 + ", " + "b" * 16),
         ("cursor_max_age_seconds", "3600", 3600.0),
     ],

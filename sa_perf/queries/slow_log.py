@@ -99,6 +99,7 @@ class SlowLog:
         self._second = 0
         self._written = 0
         self._suppressed = 0
+        self._taken: list[SlowEntry] = []
 
     def add(self, entry: SlowEntry) -> None:
         """Keep an entry and log it."""
@@ -110,23 +111,20 @@ class SlowLog:
         """Keep an entry without logging it; takes no lock."""
         self._entries.append(entry)
 
+    def take(self, statistics: Statistics) -> tuple[SlowExecution, ...]:
+        """What was added since the last call and is kept, newest first; for one caller only."""
+        # Held, so that no other entry gets the number of one.
+        known, self._taken = self._taken, list(self._entries.copy())
+        numbers = {id(entry) for entry in known}
+        return tuple(
+            _frozen(entry, statistics)
+            for entry in reversed(self._taken)
+            if id(entry) not in numbers
+        )
+
     def executions(self, statistics: Statistics) -> tuple[SlowExecution, ...]:
         """What is kept, newest first."""
-        return tuple(
-            SlowExecution(
-                fingerprint=entry.fingerprint or statistics.fingerprint(entry.aggregate),
-                statement=entry.statement,
-                database=entry.aggregate.database,
-                ended_at=statistics.datetime_of(entry.ended_ns),
-                duration_seconds=entry.duration_ns / 1e9,
-                fetch_seconds=entry.fetch_ns / 1e9,
-                rows=entry.known_rows or 0,
-                call_site=entry.call_site,
-                scope=entry.scope,
-                parameters=entry.parameters,
-            )
-            for entry in reversed(self._entries.copy())
-        )
+        return tuple(_frozen(entry, statistics) for entry in reversed(self._entries.copy()))
 
     def clear(self) -> None:
         """Forget all."""
@@ -163,3 +161,18 @@ class SlowLog:
             entry.statement[:_SHOWN_CHARACTERS],
             extra={"sa_perf": facts},
         )
+
+
+def _frozen(entry: SlowEntry, statistics: Statistics) -> SlowExecution:
+    return SlowExecution(
+        fingerprint=entry.fingerprint or statistics.fingerprint(entry.aggregate),
+        statement=entry.statement,
+        database=entry.aggregate.database,
+        ended_at=statistics.datetime_of(entry.ended_ns),
+        duration_seconds=entry.duration_ns / 1e9,
+        fetch_seconds=entry.fetch_ns / 1e9,
+        rows=entry.known_rows or 0,
+        call_site=entry.call_site,
+        scope=entry.scope,
+        parameters=entry.parameters,
+    )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sa_perf.plans.merging import merged_sampler_health
 from sa_perf.plans.results import SamplerHealth
 
-__all__ = ["Database", "Health", "merged_databases", "merged_health"]
+__all__ = [
+    "Database", "Health", "StoreHealth", "merged_databases", "merged_health", "merged_store_health",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,49 @@ class Health:
     evicted_fingerprints: int = 0
     write_failures: int = 0
     dropped_repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHealth:
+    """How sending statistics to the store fares.
+
+    Attributes:
+        label: where the store is; no user, no password.
+        flushes: batches that are stored.
+        waiting: batches that wait in memory.
+        failures: tries that failed.
+        lost_flushes: batches that were dropped, as too many waited or the store refused them.
+        lost_calls: executions in those.
+        last_error: why the last try failed, without values; None where it did not.
+        last_flush_at: when a batch was stored last, aware UTC; None where none was.
+    """
+
+    label: str
+    flushes: int = 0
+    waiting: int = 0
+    failures: int = 0
+    lost_flushes: int = 0
+    lost_calls: int = 0
+    last_error: str | None = None
+    last_flush_at: datetime | None = None
+
+
+def merged_store_health(states: Iterable[StoreHealth | None]) -> StoreHealth | None:
+    """The sums, the last flush and one of the errors; None where there is none."""
+    known = [one for one in states if one is not None]
+    if not known:
+        return None
+    return StoreHealth(
+        # What was merged already is taken apart, so that the order does not matter.
+        label=", ".join(sorted({label for one in known for label in one.label.split(", ")})),
+        flushes=sum(one.flushes for one in known),
+        waiting=sum(one.waiting for one in known),
+        failures=sum(one.failures for one in known),
+        lost_flushes=sum(one.lost_flushes for one in known),
+        lost_calls=sum(one.lost_calls for one in known),
+        last_error=max((one.last_error for one in known if one.last_error), default=None),
+        last_flush_at=max((one.last_flush_at for one in known if one.last_flush_at), default=None),
+    )
 
 
 def merged_databases(databases: Iterable[Database]) -> tuple[Database, ...]:

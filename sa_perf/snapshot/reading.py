@@ -45,9 +45,18 @@ from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats
 from sa_perf.retention.statistics import PolicyStats, merged_policies
-from sa_perf.snapshot.parts import Database, Health, merged_databases, merged_health
+from sa_perf.snapshot.parts import (
+    Database,
+    Health,
+    StoreHealth,
+    merged_databases,
+    merged_health,
+    merged_store_health,
+)
 
-__all__ = ["SCHEMA", "QueryOrder", "Snapshot", "derived_findings", "ranked_findings"]
+__all__ = [
+    "SCHEMA", "QueryOrder", "Snapshot", "derived_findings", "findings_of", "ranked_findings",
+]  # fmt: skip
 
 SCHEMA = 1
 
@@ -86,6 +95,7 @@ class Snapshot:
             for each database.
         retention: retention policies that this process has run, by name.
         health: of sa_perf itself.
+        store: of what is sent to the store; None where there is none.
         processes: how many readings it is merged of, see `merge`.
     """
 
@@ -108,6 +118,7 @@ class Snapshot:
     advice: tuple[AdviceReport, ...] = ()
     retention: tuple[PolicyStats, ...] = ()
     health: Health = field(default_factory=Health)
+    store: StoreHealth | None = None
     processes: int = 1
 
     @property
@@ -338,6 +349,7 @@ def _merged(parts: list[Snapshot]) -> Snapshot:
         eager_loads=eager_loads,
         advice=merged_advice(each for one in parts for each in one.advice),
         retention=merged_policies(each for one in parts for each in one.retention),
+        store=merged_store_health(one.store for one in parts),
         health=merged_health(one.health for one in parts),
         processes=sum(one.processes for one in parts),
     )
@@ -346,6 +358,12 @@ def _merged(parts: list[Snapshot]) -> Snapshot:
         own = {repr(finding) for finding in derived_findings(one)}
         found += [finding for finding in one.findings if repr(finding) not in own]
     return replace(merged, findings=ranked_findings(found))
+
+
+def findings_of(snapshot: Snapshot) -> tuple[Finding, ...]:
+    """What follows from the other parts of a snapshot, the worst first."""
+    found = derived_findings(snapshot)
+    return tuple(sorted(found, key=lambda one: _SEVERITIES.index(one.severity)))
 
 
 def derived_findings(snapshot: Snapshot) -> Iterator[Finding]:
