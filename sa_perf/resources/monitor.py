@@ -182,11 +182,11 @@ class Monitor:
         for one in databases:
             if one.sizes is None:
                 continue
-            if one.sizes.bytes is not None:
-                sizes[f"database {one.database}"] = one.sizes.bytes
+            if one.sizes.total_bytes is not None:
+                sizes[f"database {one.database}"] = one.sizes.total_bytes
             for table in one.sizes.tables:
                 name = f"table {table.name}"
-                sizes[name] = max(table.bytes, sizes.get(name, 0))
+                sizes[name] = max(table.total_bytes, sizes.get(name, 0))
         return [
             Occupancy(
                 resource=name,

@@ -32,7 +32,7 @@ def test_a_database_is_asked_beside_the_pool_and_is_not_recorded(db) -> None:
         assert "in memory" in reading.unknown.reason
     else:
         assert reading.unknown is None
-        assert reading.sizes.bytes >= 0
+        assert reading.sizes.total_bytes >= 0
         assert (engine.pool.checkedin(), engine.pool.checkedout()) == (1, 0)
     snapshot = perf.snapshot()
     assert (snapshot.calls, snapshot.transactions) == (0, TransactionStats())
@@ -50,14 +50,14 @@ def test_an_asynchronous_engine_is_asked_on_a_loop_of_its_own(async_db) -> None:
         assert reading.sizes is None
     else:
         assert reading.unknown is None
-        assert reading.sizes.bytes >= 0
+        assert reading.sizes.total_bytes >= 0
 
 
 def test_an_exhausted_pool_is_no_hindrance(postgresql_database) -> None:
     engine = postgresql_database.engine(pool_size=1, max_overflow=0, pool_timeout=0.1)
     with engine.connect():
         reading = answer(DatabaseWatch(engine, database="shop"))
-    assert reading.sizes.bytes > 1_000_000
+    assert reading.sizes.total_bytes > 1_000_000
     (connections,) = reading.occupancies()
     assert connections.resource == "connections shop"
     assert 0 < connections.ratio < 1

@@ -60,7 +60,7 @@ def _database(reading: DatabaseReading, sizes: DatabaseSizes) -> Iterator[Render
     words = [
         f"{_size(number)} {what}"
         for number, what in (
-            (sizes.bytes, "in all"),
+            (sizes.total_bytes, "in all"),
             (sizes.free_bytes, "of it free for new rows"),
             (sizes.log_bytes, "of log"),
         )
@@ -72,7 +72,7 @@ def _database(reading: DatabaseReading, sizes: DatabaseSizes) -> Iterator[Render
         for one in sizes.tables:
             table.add_row(
                 Text(one_line(one.name)),
-                _size(one.bytes),
+                _size(one.total_bytes),
                 _size(one.index_bytes),
                 "" if one.dead_ratio is None else percent(one.dead_ratio),
                 "" if one.rows is None else count(one.rows),

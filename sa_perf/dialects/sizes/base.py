@@ -21,7 +21,7 @@ class TableSize:
 
     Attributes:
         name: with its schema where that is not the connection's own.
-        bytes: of rows, indexes and values stored beside the rows.
+        total_bytes: of rows, indexes and values stored beside the rows.
         index_bytes: of the indexes alone.
         dead_ratio: 0 to 1 of what a vacuum would make free: dead rows among all rows on
             PostgreSQL, free bytes among all of the table on the others; None: not counted.
@@ -29,7 +29,7 @@ class TableSize:
     """
 
     name: str
-    bytes: int
+    total_bytes: int
     index_bytes: int
     dead_ratio: float | None = None
     rows: int | None = None
@@ -40,7 +40,7 @@ class DatabaseSizes:
     """What one database takes.
 
     Attributes:
-        bytes: of the database; None where it does not tell.
+        total_bytes: of the database; None where it does not tell.
         free_bytes: within its files that new rows will use; None: not counted.
         log_bytes: of the write-ahead log (SQLite, PostgreSQL) or the binary logs.
         tables: the largest ones, largest first.
@@ -50,7 +50,7 @@ class DatabaseSizes:
         unknowns: what could not be had, and why.
     """
 
-    bytes: int | None = None
+    total_bytes: int | None = None
     free_bytes: int | None = None
     log_bytes: int | None = None
     tables: tuple[TableSize, ...] = ()

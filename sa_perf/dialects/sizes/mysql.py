@@ -48,7 +48,7 @@ def mysql_sizes(
     if server and is_local(connection.engine.url):
         folder = folder_here(str(server[0]["folder"]), reader.unknowns)
     return DatabaseSizes(
-        bytes=int(size[0]["used"]) + int(size[0]["free"]) if size else None,
+        total_bytes=int(size[0]["used"]) + int(size[0]["free"]) if size else None,
         free_bytes=int(size[0]["free"]) if size else None,
         log_bytes=logs,
         tables=tuple(map(_table, largest)),
@@ -75,7 +75,7 @@ def _table(row: Any) -> TableSize:  # noqa: ANN401 -- a row's values
     whole = data + indexes + (free if row["storage"] == _ONLINE else 0)
     return TableSize(
         name=row["name"],
-        bytes=whole,
+        total_bytes=whole,
         index_bytes=indexes,
         dead_ratio=min(1.0, free / whole) if whole else 0.0,
         rows=None if row["number"] is None else int(row["number"]),

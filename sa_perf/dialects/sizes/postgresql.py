@@ -57,12 +57,12 @@ def postgresql_sizes(connection: Connection, tables: int, timeout_seconds: float
     connections = reader.asked("connections", _CONNECTIONS)
     here = folder_here(str(folder[0]["folder"]), reader.unknowns) if folder else None
     return DatabaseSizes(
-        bytes=int(size[0]["bytes"]) if size else None,
+        total_bytes=int(size[0]["bytes"]) if size else None,
         log_bytes=int(log[0]["bytes"] or 0) if log else None,
         tables=tuple(
             TableSize(
                 name=row["name"],
-                bytes=row["bytes"],
+                total_bytes=row["bytes"],
                 index_bytes=row["index_bytes"],
                 dead_ratio=_ratio(row["dead"], row["live"]),
                 rows=row["live"],

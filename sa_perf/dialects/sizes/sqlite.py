@@ -44,13 +44,13 @@ def sqlite_sizes(connection: Connection, tables: int, timeout_seconds: float) ->
     else:
         largest = reader.asked("sizes of tables", _TABLES, tables=tables)
     return DatabaseSizes(
-        bytes=size,
+        total_bytes=size,
         free_bytes=int(pages[0]["size"]) * int(pages[0]["free"]) if pages else None,
         log_bytes=_log_bytes(path),
         tables=tuple(
             TableSize(
                 name=row["name"],
-                bytes=row["bytes"],
+                total_bytes=row["bytes"],
                 index_bytes=row["index_bytes"],
                 dead_ratio=row["unused"] / row["bytes"] if row["bytes"] else 0.0,
             )

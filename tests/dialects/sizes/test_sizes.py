@@ -40,10 +40,10 @@ def test_each_database_tells_its_size_and_its_largest_tables(db) -> None:
     found = sizes(engine)
     assert [one.name for one in found.tables] == ["big", "little"]
     big = found.tables[0]
-    assert big.bytes > big.index_bytes > 100_000
-    assert big.bytes - big.index_bytes > 200_000
+    assert big.total_bytes > big.index_bytes > 100_000
+    assert big.total_bytes - big.index_bytes > 200_000
     assert 0 <= big.dead_ratio <= 1
-    assert found.bytes >= sum(one.bytes for one in found.tables)
+    assert found.total_bytes >= sum(one.total_bytes for one in found.tables)
     assert {one.question for one in found.unknowns} <= {"sizes of tables", "data directory"}
     assert decoded(DatabaseSizes, encoded(found)) == found
 
@@ -84,7 +84,7 @@ def test_tables_of_a_big_file_are_not_read(sqlite_database, monkeypatch) -> None
     engine = sqlite_database.engine()
     fill(engine)
     found = sizes(engine)
-    assert found.bytes > 10_000
+    assert found.total_bytes > 10_000
     assert found.tables == ()
     assert "more than 10,000 bytes" in found.unknowns[0].because
 
@@ -133,7 +133,7 @@ def test_partitions_count_as_their_table_and_other_schemas_are_named(postgresql_
         connection.execute(text('CREATE TABLE "Other".note (id int)'))
     event, note = sizes(engine).tables
     assert event.name == "event"
-    assert event.bytes > 500_000
+    assert event.total_bytes > 500_000
     assert note.name == '"Other".note'
 
 
@@ -151,7 +151,7 @@ def test_what_a_role_may_not_see_is_unknown_and_the_rest_is_told(postgresql_data
     finally:
         with engine.begin() as connection:
             connection.execute(text(f"DROP ROLE {role}"))
-    assert found.bytes > 1_000_000
+    assert found.total_bytes > 1_000_000
     assert found.max_connections == 97
     assert {one.question for one in found.unknowns} == {
         "size of the write-ahead log", "data directory",
@@ -164,7 +164,7 @@ def test_mariadb_tells_connections_and_the_size_of_its_logs(mariadb_database) ->
     assert found.max_connections >= 10
     assert found.connections >= 1
     assert found.log_bytes >= 0
-    assert found.bytes == 0
+    assert found.total_bytes == 0
 
 
 def test_a_server_that_is_gone_is_an_error(postgresql_database) -> None:
