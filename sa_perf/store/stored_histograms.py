@@ -39,6 +39,10 @@ class StoredHistogram(Histogram):
         self._load()
         return object.__getattribute__(self, name)
 
+    def __reduce__(self) -> tuple[Callable[..., Histogram], tuple[object, ...]]:
+        """Be read, and go elsewhere as an ordinary one: what loads it cannot go along."""
+        return Histogram.from_items, (self.items(),)
+
     def fill(self, histogram: Histogram) -> None:
         """Take over what was read; the other one is not used any more."""
         self._first, self._counts = histogram._first, histogram._counts

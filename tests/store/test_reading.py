@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -146,6 +147,8 @@ def test_a_read_histogram_can_be_copied_and_changed_as_any_other(world: StoredWo
     copied = second.copy()
     copied.merge(first)
     assert (copied.total(), second.total()) == (3, 1)
+    third = StoreReader(world.engine).window()
+    assert pickle.loads(pickle.dumps(third)) == third  # noqa: S301  # our own
     with pytest.raises(AttributeError):
         _ = second.nothing  # type: ignore[attr-defined]
 
