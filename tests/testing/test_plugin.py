@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+PYTHONPATH = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 MODELS = """
 import pytest
@@ -54,19 +62,66 @@ def session(engine):
 """
 
 
-@pytest.fixture
-def run(pytester: pytest.Pytester) -> Any:
-    """Run the tests of a file beside the models."""
+Started = Callable[..., pytest.RunResult]
 
-    def go(tests: str, *arguments: str, models: str = MODELS) -> pytest.RunResult:
-        pytester.makepyfile(app=models, test_app=f"from app import *\n{tests}")
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-Werror", *arguments)
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[subprocess.Popen[str] | None]:
+    """A process that has imported everything and forks; None where the system cannot fork."""
+    if not hasattr(os, "fork"):
+        yield None
+        return
+    script = Path(__file__).with_name("pytest_forks.py")
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def forked(forks: subprocess.Popen[str] | None, pytester: pytest.Pytester) -> Started:
+    """Run pytest in a fork, as `Pytester.runpytest_subprocess` does in a process begun anew."""
+    if forks is None:
+        return pytester.runpytest_subprocess
+
+    def go(*arguments: str) -> pytest.RunResult:
+        folder = pytester.path
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *PYTHONPATH])}
+        given = [f"--basetemp={folder / 'basetemp'}", *arguments]
+        task = {"folder": str(folder), "arguments": given, "environment": environment}
+        begun = time.monotonic()
+        forks.stdin.write(f"{json.dumps(task)}\n")
+        forks.stdin.flush()
+        code = int(forks.stdout.readline())
+        lines = [(folder / name).read_text().splitlines() for name in ("stdout", "stderr")]
+        return pytest.RunResult(code, *lines, time.monotonic() - begun)
 
     return go
 
 
-def test_a_block_beyond_its_budget_fails_with_statements_lines_and_the_fix(run) -> None:
-    result = run("""
+def _run(pytester: pytest.Pytester, start: Started) -> Started:
+    def go(tests: str, *arguments: str, models: str = MODELS) -> pytest.RunResult:
+        pytester.makepyfile(app=models, test_app=f"from app import *\n{tests}")
+        return start("-p", "no:cacheprovider", "-Werror", *arguments)
+
+    return go
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, forked: Started) -> Started:
+    """Run the tests of a file beside the models."""
+    return _run(pytester, forked)
+
+
+@pytest.fixture
+def run_anew(pytester: pytest.Pytester) -> Started:
+    """The same in a process that has imported nothing yet, as a user starts it."""
+    return _run(pytester, pytester.runpytest_subprocess)
+
+
+def test_a_block_beyond_its_budget_fails_with_statements_lines_and_the_fix(run_anew) -> None:
+    result = run_anew("""
 def test_names(session, query_budget):
     with query_budget(max_calls=2):
         names(session)
@@ -333,8 +388,8 @@ def test_installed(engine, session, query_budget):
 """).assert_outcomes(passed=1)
 
 
-def test_nothing_is_recorded_unless_a_test_asks_for_it(run) -> None:
-    run("""
+def test_nothing_is_recorded_unless_a_test_asks_for_it(run_anew) -> None:
+    run_anew("""
 def test_plain(engine, session):
     names(session)
     assert getattr(engine.dialect, "_sa_perf", None) is None
