@@ -17,12 +17,13 @@ import signal
 import stat
 import tempfile
 import warnings
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import emptied_postgresql
 import memory_files
 import private_mariadb
 import psutil
@@ -137,38 +138,65 @@ class Server:
     Attributes:
         url: of its maintenance database, for a synchronous engine.
         async_driver: the driver's name in an asynchronous URL.
+        emptied: empties a database, given the URL; False where it cannot tell that all is gone.
+            None: each test's database is dropped.
     """
 
     url: URL
     async_driver: str
     create: str
     drop: str
+    emptied: Callable[[URL], bool] | None = None
+    _empty: list[str] = field(default_factory=list)
+    _engines: list[Engine] = field(default_factory=list)
 
     @contextmanager
     def database(self, name: str) -> Iterator[Database]:
-        """Create a database for one test and drop it afterwards (some 30 ms together)."""
-        schema = f"sa_perf_test_{os.getpid()}_{next(_numbers)}"
-        self.execute(self.create.format(schema))
+        """Give a test an empty database, one that another has left or a new one."""
+        if self._empty:
+            schema = self._empty.pop()
+        else:
+            schema = f"sa_perf_test_{os.getpid()}_{next(_numbers)}"
+            self.execute(self.create.format(schema))
         url = self.url.set(database=schema)
         async_url = url.set(drivername=f"{url.get_backend_name()}+{self.async_driver}")
+        async_url = async_url.difference_update_query(["ssl_disabled"])  # only pymysql knows it
         database = Database(name=name, url=url, async_url=async_url)
         try:
             yield database
         finally:
             database.close()
-            self.execute(self.drop.format(schema))
+            if self.emptied is not None and self.emptied(url):
+                self._empty.append(schema)
+            else:
+                self.execute(self.drop.format(schema))
 
     def execute(self, *statements: str, database: str | None = None) -> None:
-        """Run statements outside a transaction, on a connection of their own."""
-        url = self.url.set(database=database or self.url.database)
-        engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        """Run statements outside a transaction, on a connection that no test has."""
+        if database is None:
+            engine = self._engine()
+        else:
+            url = self.url.set(database=database)
+            engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
+    def _engine(self) -> Engine:
+        """Of the maintenance database; kept, since connecting takes longer than most statements."""
+        if not self._engines:
+            options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "pool_pre_ping": True}
+            self._engines.append(create_engine(self.url, pool_size=1, **options))
+        return self._engines[0]
+
+    def close(self) -> None:
+        """Close the connection that is kept."""
+        while self._engines:
+            self._engines.pop().dispose()
+
     def with_async_driver(self, driver: str) -> Server:
         """Return the same server, spoken to by another asynchronous driver."""
-        return Server(url=self.url, async_driver=driver, create=self.create, drop=self.drop)
+        return replace(self, async_driver=driver)
 
 
 def pytest_configure() -> None:
@@ -223,6 +251,7 @@ def postgresql_server() -> Iterator[Server]:
         async_driver="asyncpg",
         create="CREATE DATABASE {} TEMPLATE template0",
         drop="DROP DATABASE {} WITH (FORCE)",
+        emptied=emptied_postgresql.emptied,
     )
     # The data live for one session: durability would only make creating databases slower.
     server.execute(
@@ -232,6 +261,7 @@ def postgresql_server() -> Iterator[Server]:
         "SELECT pg_reload_conf()",
     )
     yield server
+    server.close()
     running.cleanup()
 
 
@@ -269,10 +299,11 @@ def mariadb_server() -> Iterator[Server]:
                 raise
             pytest.skip(f"no MariaDB: root may not connect at {url}: {error}")
         yield server
+        server.close()
 
 
 @pytest.fixture(scope="session")
-def hypopg_server() -> Server:
+def hypopg_server() -> Iterator[Server]:
     """PostgreSQL that has HypoPG at hand, at ``SA_PERF_TEST_HYPOPG_URL``, else a local one.
 
     The embedded server has no extension but its own; Debian's has packages for them.
@@ -295,7 +326,8 @@ def hypopg_server() -> Server:
         if HYPOPG_URL:  # whoever names a server wants it tested
             raise
         pytest.skip(f"no HypoPG: the server in {POSTGRESQL_SOCKETS} has none for us: {error}")
-    return server
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -408,7 +440,8 @@ def _sqlite(name: str, url: URL) -> Iterator[Database]:
 
 
 def _mariadb_url(socket: Path | str) -> str:
-    return f"mariadb+pymysql://root@localhost/?unix_socket={socket}"
+    # Without the last, each connection would read the system's certificates: 20 ms.
+    return f"mariadb+pymysql://root@localhost/?unix_socket={socket}&ssl_disabled=true"
 
 
 def _server_directory() -> str:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import emptied_postgresql
 import memory_files
 import private_mariadb
 import pytest
@@ -21,6 +22,35 @@ def test_each_test_gets_an_empty_database(db, turn: int) -> None:
         connection.execute(text("CREATE TABLE numbers (n INTEGER)"))
         connection.execute(text("INSERT INTO numbers VALUES (1)"))
         assert connection.scalar(text("SELECT n FROM numbers")) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "all_gone"),
+    [
+        ("CREATE TABLE numbers (n serial PRIMARY KEY)", True),
+        ("CREATE VIEW numbers AS SELECT 1; GRANT SELECT ON numbers TO PUBLIC", True),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", True),
+        ("CREATE SCHEMA other", False),
+        ("CREATE PUBLICATION changes", False),
+        ("SELECT lo_create(0)", False),
+        ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC", False),
+        ("REVOKE EXECUTE ON FUNCTION pg_sleep FROM PUBLIC", False),
+        ("GRANT SELECT ON pg_statistic TO PUBLIC", False),
+        ('ALTER DATABASE "{}" SET work_mem = 1024', False),
+        ('ALTER DATABASE "{}" CONNECTION LIMIT 5', False),
+    ],
+)
+def test_a_database_that_is_not_empty_again_is_not_used_again(
+    postgresql_database, statement: str, all_gone: bool
+) -> None:
+    url = postgresql_database.url
+    connection = postgresql_database.engine(isolation_level="AUTOCOMMIT").connect()
+    connection.exec_driver_sql(statement.format(url.database))
+    assert emptied_postgresql.emptied(url) is all_gone
+    with pytest.raises(SQLAlchemyError):  # a test's connection does not outlive it
+        connection.exec_driver_sql("SELECT 1")
+    connection.invalidate()
+    assert inspect(postgresql_database.engine()).get_table_names() == []
 
 
 def test_each_async_driver_reaches_its_database(async_db) -> None:
