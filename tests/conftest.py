@@ -12,6 +12,7 @@ import asyncio
 import gc
 import itertools
 import os
+import re
 import shutil
 import signal
 import stat
@@ -20,6 +21,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,6 +52,7 @@ EVERYWHERE = {
     "dialects",
     "pagination",
     "queries",
+    "test_call_site.py",
     "test_databases.py",
     "test_faults.py",
     "test_housekeeping.py",
@@ -57,7 +60,9 @@ EVERYWHERE = {
     "test_settings.py",
     "test_snapshot.py",
 }
-NOT_IN_CORE = ("async_driver", "hypopg", "mariadb", "postgresql")
+NOT_IN_CORE = ("async_driver", "extras", "hypopg", "mariadb", "postgresql")
+#: A module that is of no use without an extra.
+SKIPPED_MODULE = re.compile(r"^(?:\w+ = )?pytest\.importorskip\(", re.MULTILINE)
 MARK_OF_FIXTURE = {
     "async_db": "async_driver",
     "hypopg_database": "hypopg",
@@ -222,11 +227,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARK_OF_FIXTURE:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
+        if isinstance(item, pytest.Function) and _may_lack_a_package(item):
+            item.add_marker("extras")
     if not CORE_ONLY:
         return
     left_out = [item for item in items if any(map(item.get_closest_marker, NOT_IN_CORE))]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def _may_lack_a_package(item: pytest.Function) -> bool:
+    """Whether a test, one of its fixtures or its module asks `pytest.importorskip`."""
+    makers = item._fixtureinfo.name2fixturedefs.values()
+    functions = [item.function, *(one.func for several in makers for one in several)]
+    codes = [getattr(function, "__code__", None) for function in functions]
+    return any(code and "importorskip" in code.co_names for code in codes) or _is_skipped(item.path)
+
+
+@cache
+def _is_skipped(module: Path) -> bool:
+    return SKIPPED_MODULE.search(module.read_text("utf-8")) is not None
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,19 @@ def code_of(page: Path) -> str:
     return "\n".join(BLOCK.findall(page.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def case_of(page: Path) -> Any:
+    """A page as a parameter; marked where it needs what not every environment has."""
+    needed = [name for name in OPTIONAL if name in code_of(page)]
+    lacking = [name for name in needed if find_spec(name) is None]
+    marks = [pytest.mark.extras] if needed else []
+    if lacking:
+        marks.append(pytest.mark.skip(reason=f"the page shows {', '.join(lacking)}"))
+    return pytest.param(page, id=str(page.relative_to(DOCS)), marks=marks)
+
+
+@pytest.mark.parametrize("page", [case_of(page) for page in PAGES])
 def test_the_code_of_a_page_runs_in_an_empty_folder(page: Path, tmp_path: Path) -> None:
     code = code_of(page)
-    for optional in OPTIONAL:
-        if optional in code:
-            pytest.importorskip(optional, reason=f"the page shows {optional}")
     script = tmp_path / "page.py"
     script.write_text(code, "utf-8")
 

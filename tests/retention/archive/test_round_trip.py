@@ -26,10 +26,12 @@ from sa_perf.errors import ArchiveError
 from sa_perf.retention.archive import FileArchive, TableArchive, restore
 
 PACKAGES = {"parquet": "pyarrow", "zstd": "zstandard", "fsspec": "fsspec"}
+COMPRESSIONS = (None, "gzip", "zstd")
 FORMS = [
-    (format_, compression)
-    for format_ in ("jsonl", "csv", "parquet")
-    for compression in (None, "gzip", "zstd")
+    *(("jsonl", each) for each in COMPRESSIONS[:2]),
+    *(("csv", each) for each in COMPRESSIONS[:2]),
+    *(pytest.param(each, "zstd", marks=pytest.mark.extras) for each in ("jsonl", "csv")),
+    *(pytest.param("parquet", each, marks=pytest.mark.extras) for each in COMPRESSIONS),
 ]
 
 
@@ -56,6 +58,7 @@ def test_every_type_comes_back_from_a_file_as_it_went(
     assert archiving.stored_rows(engine, table) == before
 
 
+@pytest.mark.extras
 def test_every_type_comes_back_from_a_store(engine: Engine, archiving) -> None:
     _skip_without("fsspec")
     table = archiving.fill_every_type(engine)
