@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from sa_perf.errors import InvalidSettings
@@ -238,3 +240,62 @@ def test_a_reading_has_a_json_form() -> None:
 def test_what_cannot_work_is_refused(options, words) -> None:
     with pytest.raises(InvalidSettings, match=words):
         Monitor(**options)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_goes_on_by_itself(sqlite_database) -> None:
+    engine = sqlite_database.engine()
+    pool, database = PoolWatch(engine, database="shop"), DatabaseWatch(engine, database="shop")
+    pool.open()
+    world = World()
+    world.monitor.add(pool=pool, database=database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE word (id INTEGER)")
+    world.monitor.tick()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            world.monitor.after_fork()
+            engine.dispose(close=False)
+            world.used = 0.9
+            world.pass_time(10)
+            with engine.connect():
+                pass
+            answered = database.wait(30) and database.reading().sizes is not None
+            resources = world.monitor.resources()
+            fits = (resources.host.process.pid, resources.pools[0].checkouts) == (os.getpid(), 1)
+            code = 0 if answered and fits and of(resources, "disk data").level == "warning" else 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert world.told == []
+    assert world.monitor.resources().pools[0].checkouts == 1
+
+
+def test_a_database_killed_under_the_monitor_is_told_and_the_rest_goes_on(
+    postgresql_server,
+) -> None:
+    with postgresql_server.database("postgresql") as home:
+        engine = home.engine()
+        pool, database = PoolWatch(engine, database="shop"), DatabaseWatch(engine, database="shop")
+        pool.open()
+        world = World()
+        world.monitor.add(pool=pool, database=database)
+        world.monitor.tick()
+        assert database.wait(60)
+        with engine.connect() as connection:
+            postgresql_server.execute(f"DROP DATABASE {home.url.database} WITH (FORCE)")
+            with pytest.raises(DBAPIError):
+                connection.exec_driver_sql("SELECT 1")
+        world.pass_time(400)
+        assert database.wait(60)
+        world.used = 0.96
+        world.pass_time(10)
+        resources = world.monitor.resources()
+        postgresql_server.execute(f"CREATE DATABASE {home.url.database}")
+    assert "does not exist" in resources.databases[0].unknown.reason
+    assert resources.databases[0].sizes.max_connections == 97
+    assert resources.pools[0].invalidations >= 1
+    assert [one.level for one in world.told] == ["critical"]
+    assert world.faults == []

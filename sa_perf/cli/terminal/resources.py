@@ -69,17 +69,17 @@ def _database(reading: DatabaseReading, sizes: DatabaseSizes) -> Iterator[Render
     yield Text(", ".join(words) or "empty")
     if sizes.tables:
         table = bare_table("Table", "Size", "Indexes", "Dead", "Rows", left=("Table",))
-        for one in sizes.tables:
+        for each in sizes.tables:
             table.add_row(
-                Text(one_line(one.name)),
-                _size(one.total_bytes),
-                _size(one.index_bytes),
-                "" if one.dead_ratio is None else percent(one.dead_ratio),
-                "" if one.rows is None else count(one.rows),
+                Text(one_line(each.name)),
+                _size(each.total_bytes),
+                _size(each.index_bytes),
+                "" if each.dead_ratio is None else percent(each.dead_ratio),
+                "" if each.rows is None else count(each.rows),
             )
         yield table
-    for unknown in sizes.unknowns:
-        yield note(f"{unknown.question}: because {unknown.because}")
+    for one in sizes.unanswered:
+        yield note(f"{one.question}: because {one.reason}")
 
 
 def _bar(ratio: float) -> str:

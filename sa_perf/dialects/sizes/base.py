@@ -6,13 +6,29 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sa_perf.dialects.inventory.facts import Unknown
 from sa_perf.dialects.space.base import LOCAL_HOSTS
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["DatabaseSizes", "TableSize", "folder_here", "is_local"]
+    from sa_perf.dialects.inventory.base import CatalogReader
+
+__all__ = [
+    "DatabaseSizes", "TableSize", "Unanswered", "folder_here", "is_local", "unanswered",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A question that a database did not answer.
+
+    Attributes:
+        question: in words.
+        reason: why not.
+    """
+
+    question: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +63,7 @@ class DatabaseSizes:
         folder: where its files lie, where that is on this machine.
         max_connections: that the server lets an application open; None where there is no limit.
         connections: that applications have open now, of all databases of the server.
-        unknowns: what could not be had, and why.
+        unanswered: what could not be had, and why.
     """
 
     total_bytes: int | None = None
@@ -57,7 +73,7 @@ class DatabaseSizes:
     folder: str | None = None
     max_connections: int | None = None
     connections: int | None = None
-    unknowns: tuple[Unknown, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
 
 
 def is_local(url: URL) -> bool:
@@ -66,10 +82,15 @@ def is_local(url: URL) -> bool:
     return host in LOCAL_HOSTS or host.startswith(("/", "@"))
 
 
-def folder_here(path: str | None, unknowns: list[Unknown]) -> str | None:
+def folder_here(path: str | None, reader: CatalogReader) -> str | None:
     """A server's folder where it is one of this machine's; a container's is not."""
     if path is None or os.path.isdir(path):
         return path
     because = f"{path} is no folder here: the server runs in a container, or hides it from us"
-    unknowns.append(Unknown(question="data directory", place="database", because=because))
+    reader.unknown("data directory", because)
     return None
+
+
+def unanswered(reader: CatalogReader) -> tuple[Unanswered, ...]:
+    """What a reader could not be told."""
+    return tuple(Unanswered(question=one.question, reason=one.because) for one in reader.unknowns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sa_perf.dialects.inventory.mysql import MariaDBReader, MySQLReader
-from sa_perf.dialects.sizes.base import DatabaseSizes, TableSize, folder_here, is_local
+from sa_perf.dialects.sizes.base import DatabaseSizes, TableSize, folder_here, is_local, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def mysql_sizes(
     logs = _log_bytes(reader)
     folder = None
     if server and is_local(connection.engine.url):
-        folder = folder_here(str(server[0]["folder"]), reader.unknowns)
+        folder = folder_here(str(server[0]["folder"]), reader)
     return DatabaseSizes(
         total_bytes=int(size[0]["used"]) + int(size[0]["free"]) if size else None,
         free_bytes=int(size[0]["free"]) if size else None,
@@ -55,7 +55,7 @@ def mysql_sizes(
         folder=folder,
         max_connections=int(server[0]["most"]) if server else None,
         connections=int(connections[0]["value"]) if connections else None,
-        unknowns=tuple(reader.unknowns),
+        unanswered=unanswered(reader),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects.inventory.postgresql import PostgreSQLReader
-from sa_perf.dialects.sizes.base import DatabaseSizes, TableSize, folder_here, is_local
+from sa_perf.dialects.sizes.base import DatabaseSizes, TableSize, folder_here, is_local, unanswered
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -55,7 +55,7 @@ def postgresql_sizes(connection: Connection, tables: int, timeout_seconds: float
     local = is_local(connection.engine.url)
     folder = reader.asked("data directory", _FOLDER) if local else []
     connections = reader.asked("connections", _CONNECTIONS)
-    here = folder_here(str(folder[0]["folder"]), reader.unknowns) if folder else None
+    here = folder_here(str(folder[0]["folder"]), reader) if folder else None
     return DatabaseSizes(
         total_bytes=int(size[0]["bytes"]) if size else None,
         log_bytes=int(log[0]["bytes"] or 0) if log else None,
@@ -72,7 +72,7 @@ def postgresql_sizes(connection: Connection, tables: int, timeout_seconds: float
         folder=here,
         max_connections=connections[0]["most"] if connections else None,
         connections=connections[0]["now"] if connections else None,
-        unknowns=tuple(reader.unknowns),
+        unanswered=unanswered(reader),
     )
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sa_perf.dialects.inventory.sqlite import SQLiteReader
-from sa_perf.dialects.sizes.base import DatabaseSizes, TableSize
+from sa_perf.dialects.sizes.base import DatabaseSizes, TableSize, unanswered
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -57,7 +57,7 @@ def sqlite_sizes(connection: Connection, tables: int, timeout_seconds: float) ->
             for row in largest
         ),
         folder=None if path is None else os.path.dirname(os.path.abspath(path)),
-        unknowns=tuple(reader.unknowns),
+        unanswered=unanswered(reader),
     )
 
 

@@ -44,7 +44,7 @@ def test_each_database_tells_its_size_and_its_largest_tables(db) -> None:
     assert big.total_bytes - big.index_bytes > 200_000
     assert 0 <= big.dead_ratio <= 1
     assert found.total_bytes >= sum(one.total_bytes for one in found.tables)
-    assert {one.question for one in found.unknowns} <= {"sizes of tables", "data directory"}
+    assert {one.question for one in found.unanswered} <= {"sizes of tables", "data directory"}
     assert decoded(DatabaseSizes, encoded(found)) == found
 
 
@@ -86,7 +86,7 @@ def test_tables_of_a_big_file_are_not_read(sqlite_database, monkeypatch) -> None
     found = sizes(engine)
     assert found.total_bytes > 10_000
     assert found.tables == ()
-    assert "more than 10,000 bytes" in found.unknowns[0].because
+    assert "more than 10,000 bytes" in found.unanswered[0].reason
 
 
 def test_postgresql_tells_connections_its_log_and_its_folder(postgresql_database) -> None:
@@ -97,7 +97,7 @@ def test_postgresql_tells_connections_its_log_and_its_folder(postgresql_database
     assert found.connections >= 2
     assert found.log_bytes > 1_000_000
     assert (Path(found.folder) / "PG_VERSION").exists()
-    assert found.unknowns == ()
+    assert found.unanswered == ()
 
 
 def test_dead_rows_of_postgresql_are_counted(postgresql_database) -> None:
@@ -153,10 +153,10 @@ def test_what_a_role_may_not_see_is_unknown_and_the_rest_is_told(postgresql_data
             connection.execute(text(f"DROP ROLE {role}"))
     assert found.total_bytes > 1_000_000
     assert found.max_connections == 97
-    assert {one.question for one in found.unknowns} == {
+    assert {one.question for one in found.unanswered} == {
         "size of the write-ahead log", "data directory",
     }  # fmt: skip
-    assert "permission denied" in found.unknowns[0].because
+    assert "permission denied" in found.unanswered[0].reason
 
 
 def test_mariadb_tells_connections_and_the_size_of_its_logs(mariadb_database) -> None:
