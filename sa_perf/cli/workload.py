@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
     from sa_perf.dialects import Dialect
-    from sa_perf.plans.index_advice import AdviceReport, WorkloadQuery
+    from sa_perf.plans.index_advice import AdviceReport, Gain, WorkloadQuery
     from sa_perf.snapshot import Database, Snapshot
 
 __all__ = ["WorkloadSource", "as_written", "workload_of"]
@@ -98,15 +98,21 @@ def as_written(report: AdviceReport, dialect: Dialect) -> AdviceReport:
     """The report with statements as a person writes them, not as they go to the driver."""
     if not _doubles(dialect):
         return report
+
+    def written(gains: Sequence[Gain]) -> tuple[Gain, ...]:
+        return tuple(replace(one, statement=one.statement.replace("%%", "%")) for one in gains)
+
     advice = tuple(
-        replace(
-            one,
-            gains=tuple(replace(g, statement=g.statement.replace("%%", "%")) for g in one.gains),
-        )
+        replace(one, gains=written(one.gains), touched=written(one.touched))
         for one in report.advice
     )
     unadvised = tuple(
-        replace(one, statement=one.statement.replace("%%", "%")) for one in report.unadvised
+        replace(
+            one,
+            statement=one.statement.replace("%%", "%"),
+            because=one.because.replace("%%", "%"),  # may name another statement
+        )
+        for one in report.unadvised
     )
     return replace(report, advice=advice, unadvised=unadvised)
 

@@ -14,8 +14,11 @@ from sqlalchemy import create_engine, text
 
 from sa_perf.cli.advise import advise as advise_command
 from sa_perf.cli.terminal.advice import advice as parts_of
+from sa_perf.cli.workload import as_written
+from sa_perf.dialects import Plan, PlanNode, dialect_for
+from sa_perf.dialects.index_trials import IndexDefinition, IndexKey
 from sa_perf.plans import index_advice
-from sa_perf.plans.index_advice import WorkloadQuery
+from sa_perf.plans.index_advice import AdviceReport, Gain, IndexAdvice, Unadvised, WorkloadQuery
 from sa_perf.plans.index_advice.measuring import _Bench
 from sa_perf.snapshot import Database, Snapshot
 
@@ -178,6 +181,34 @@ def test_a_percent_sign_is_shown_as_it_was_written(run, postgresql_database, sql
     (one,) = report_of(run("advise", "--url", url, "--sql", sql(statement)))["unadvised"]
     assert one["statement"] == statement
     assert 'relation "gone" does not exist' in one["because"]
+
+
+def test_percent_signs_of_all_statements_are_shown_as_they_were_written() -> None:
+    plan = Plan(
+        database="", server_version="", statement="", root=PlanNode(operation="", label=""), raw=""
+    )
+    gain = Gain(
+        fingerprint="f",
+        statement="SELECT a %% 2",
+        calls=1,
+        mean_seconds=None,
+        cost_before=None,
+        cost_after=None,
+        plan_before=plan,
+        plan_after=None,
+    )
+    index = IndexDefinition(table="t", keys=(IndexKey(column="a"),))
+    lines = ("create_sql", "index", "alembic_upgrade", "alembic_downgrade")
+    one = IndexAdvice(
+        definition=index, gains=(gain,), touched=(gain,), verified=True, **dict.fromkeys(lines, "")
+    )
+    other = Unadvised(fingerprint="g", statement="SELECT b %% 2", because="of f (SELECT a %% 2)")
+    report = AdviceReport(database="", advice=(one,), unadvised=(other,))
+    shown = as_written(report, dialect_for("postgresql"))
+    gains = [*shown.advice[0].gains, *shown.advice[0].touched]
+    assert [each.statement for each in gains] == ["SELECT a % 2"] * 2
+    assert shown.unadvised[0].statement == "SELECT b % 2"
+    assert shown.unadvised[0].because == "of f (SELECT a % 2)"
 
 
 def on(label: str, dialect: str = "sqlite") -> Database:

@@ -10,7 +10,7 @@ from sa_perf.dialects.facts import ColumnFacts, IndexFacts, TableFacts
 from sa_perf.dialects.index_trials import IndexDefinition, IndexKey, TrialPlan
 from sa_perf.plans.index_advice import WorkloadQuery
 from sa_perf.plans.index_advice.cases import Case
-from sa_perf.plans.index_advice.choice import Helped, Settled
+from sa_perf.plans.index_advice.choice import Helped, Settled, Withheld
 from sa_perf.plans.index_advice.words import Words
 from sa_perf.plans.index_advice.writes import Write
 
@@ -148,3 +148,22 @@ def test_writes_of_the_table_are_counted() -> None:
     )
     on_a, on_b = words(writes=writes).advice([settled(index("a")), settled(index("b"))], None)
     assert {on_a.writes, on_b.writes} == {5, 12}
+
+
+def of(fingerprint: str, statement: str) -> Helped:
+    one = helped(statement)
+    query = replace(one.case.query, fingerprint=fingerprint)
+    return replace(one, case=replace(one.case, query=query))
+
+
+def test_an_index_that_harms_is_named_for_what_nothing_else_helps() -> None:
+    first, second = of("first", "SELECT * FROM orders WHERE a = 'x'"), of("second", "SELECT 2")
+    harmed = of("harmed", "SELECT sum(c) FROM orders WHERE a > 'secret'")
+    withheld = Withheld(index=index("a"), helped=(first, second), harmed=(harmed,))
+    advice = words().advice([settled(index("b"), second)], None)
+    (one,) = words().withheld([withheld, withheld], advice)
+    assert (one.fingerprint, one.statement) == ("first", "SELECT * FROM orders WHERE a = ?")
+    assert one.because == (
+        "CREATE INDEX ix_orders_a ON orders (a) would help it, but the planner would take it for "
+        "harmed too (SELECT sum(c) FROM orders WHERE a > ?), and lose more by that than is saved."
+    )
