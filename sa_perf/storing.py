@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 from sa_perf.errors import InvalidSettings, StoreError
 from sa_perf.store.batch import Process
 from sa_perf.store.flushing import Flusher
+from sa_perf.store.levels import roll_up
 from sa_perf.store.place import Place
+from sa_perf.store.tables import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from sa_perf.snapshot import Snapshot
 
 __all__ = ["flusher_for"]
+
+_LOGGER = logging.getLogger("sa_perf.store")
+#: How often old spans are deleted.
+_KEEPING_SECONDS = 6 * HOUR
 
 
 def flusher_for(
@@ -53,7 +60,13 @@ def flusher_for(
         )
 
     return Flusher(
-        place, process, read, faults, seconds=settings.store_seconds, make_tables=_make_tables
+        place,
+        process,
+        read,
+        faults,
+        seconds=settings.store_seconds,
+        make_tables=_make_tables,
+        upkeep=_keep_up,
     )
 
 
@@ -61,3 +74,23 @@ def _make_tables(connection: Connection) -> None:
     from sa_perf import migration  # loads Alembic
 
     migration.upgrade(connection)
+
+
+def _keep_up(place: Place, process: Process) -> None:
+    """Roll spans up that are over, and now and then delete what was kept for long enough."""
+    place.run(lambda connection: _roll_up(connection, place, process))
+
+
+def _roll_up(connection: Connection, place: Place, process: Process) -> None:
+    rolled = roll_up(connection, process.token, time.time())
+    if rolled.unreadable:
+        _LOGGER.warning(
+            "%d histograms in the store %s cannot be read and are left out",
+            rolled.unreadable,
+            place.label,
+        )
+    # By whoever rolled the last hour of a quarter of a day.
+    if any(end % _KEEPING_SECONDS == 0 for end in rolled.ends):
+        from sa_perf.store.keeping import keep_small
+
+        keep_small(connection)

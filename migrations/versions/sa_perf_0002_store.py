@@ -194,7 +194,7 @@ def make_documents() -> None:
         ),
         **OPTIONS,
     )
-    index("document", "kind", "seen_at")
+    index("document", "seen_at")
 
 
 def make_levels() -> None:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
@@ -184,12 +183,11 @@ documents = Table(
     Column("kind", String(20), nullable=False),
     # SHA-256 of what makes it one.
     Column("identity", String(64), nullable=False),
-    Column("seen_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False, index=True),
     Column("document", LongText, nullable=False),
     UniqueConstraint("kind", "identity"),
     **TABLE_OPTIONS,
 )
-Index(None, documents.c.kind, documents.c.seen_at)
 
 #: How far the spans of a width are added up from narrower ones, and who does it now.
 levels = Table(
