@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sa_perf.dialects import TableFacts
+from sa_perf.dialects import Dialect, TableFacts
 from sa_perf.dialects.index_trials import IndexTrial, TrialPlan
 from sa_perf.errors import ExplainError, ExplainRefused
 from sa_perf.plans.index_advice.accesses import Access, Tables, accesses
@@ -17,6 +18,15 @@ __all__ = ["CannotSay", "Case", "prepared"]
 _SCANS = frozenset({"full_scan", "index_full_scan", "index_scan", "bitmap_scan", "automatic_index"})
 #: What takes less time is mostly the way to the database and back.
 _LEAST_SECONDS = 0.0002
+#: What statements begin with that are recorded, and that no index is for.
+_READ_NOTHING = frozenset({
+    "abort", "alter", "analyze", "attach", "begin", "checkpoint", "close", "cluster", "comment",
+    "commit", "create", "deallocate", "detach", "discard", "drop", "end", "fetch", "flush",
+    "grant", "kill", "listen", "lock", "move", "notify", "optimize", "pragma", "prepare",
+    "refresh", "reindex", "release", "rename", "reset", "revoke", "rollback", "savepoint",
+    "set", "show", "start", "truncate", "unlisten", "unlock", "use", "vacuum", "xa",
+})  # fmt: skip
+_FIRST_WORD = re.compile(r"[\s(]*([^\W\d_]\w*)")
 
 
 class CannotSay(Exception):
@@ -66,9 +76,9 @@ def prepared(
     try:
         dialect.require_explainable(query.statement)
     except ExplainRefused as error:
-        if query.statement.lstrip()[:6].casefold() == "select":
-            raise CannotSay(str(error)) from error
-        return None  # no statement that reads
+        if _reads_nothing(query.statement, dialect):
+            return None
+        raise CannotSay(str(error)) from error
     reading = read(
         query.statement, dialect=dialect, facts=facts, shape=True, keep_literals=keep_literals
     )
@@ -90,6 +100,12 @@ def prepared(
         raise CannotSay(f"it reads {', '.join(views)}, whose own statement is not looked into.")
     cheap = query.mean_seconds is not None and query.mean_seconds < _LEAST_SECONDS
     return Case(query=query, accesses=found, before=before, cheap=cheap)
+
+
+def _reads_nothing(statement: str, dialect: Dialect) -> bool:
+    """Whether a statement without a plan is none that an index could be for, or no statement."""
+    word = _FIRST_WORD.match(next(iter(dialect.lexer.statements(statement)), ""))
+    return word is None or word[1].casefold() in _READ_NOTHING
 
 
 def _big_scans(before: TrialPlan, facts: Mapping[str, TableFacts], least_rows: int) -> set[str]:

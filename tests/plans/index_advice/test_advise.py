@@ -330,6 +330,10 @@ def test_a_view_is_told_of(shop: Engine, hypopg_database) -> None:
         (f"{BY_CUSTOMER} AND status = '{'x' * 200_000}'", "at most 200000 are explained"),
         (f"{BY_CUSTOMER}\0", "NUL character"),
         (f"{BY_CUSTOMER}; {BY_CUSTOMER}", "more than one statement"),
+        (f"/* a page */ {BY_CUSTOMER}; {BY_CUSTOMER}", "more than one statement"),
+        (f"WITH a AS ({BY_CUSTOMER}) SELECT * INTO b FROM a", "SELECT ... INTO writes"),
+        ("SELEC * FROM orders WHERE customer_id = ?", "'SELEC' has no plan"),
+        ("(orders)", "'ORDERS' has no plan"),
     ],
 )
 def test_a_query_that_is_not_looked_at_is_told_of(
