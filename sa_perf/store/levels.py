@@ -1,9 +1,10 @@
 """Hours out of minutes, and days out of hours.
 
-Sums over all processes take less room than the rows of each. An hour is closed some minutes after its end: from then on a batch that comes late is written to the
-hour itself. What stands in its minutes does not change any more, so it is added up without a lock,
-piece by piece; and whoever is stopped halfway is followed by another process, which leaves what is
-there. At last the hour is said to hold everything, and readers leave its minutes out.
+Sums over all processes take less room than the rows of each. An hour is closed some minutes after
+its end: from then on a batch that comes late is written to the hour itself. What stands in its
+minutes does not change any more, so it is added up without a lock, piece by piece; and whoever is
+stopped halfway is followed by another process, which leaves what is there. At last the hour is said
+to hold everything, and readers leave its minutes out.
 """
 
 from __future__ import annotations
