@@ -8,8 +8,10 @@ records in batches, on the application's threads) is done at the end of each tim
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -98,12 +100,17 @@ def _faq_recipe(engine: Engine) -> Attached:
 
 
 def _sa_perf(
-    capture: str, *, scoped: bool = False, charged: bool = True
+    capture: str, *, scoped: bool = False, charged: bool = True, store: bool = False
 ) -> Callable[[Engine], Attached]:
     def attach(engine: Engine) -> Attached:
         import sa_perf
 
-        perf = sa_perf.install(engine, capture=capture)
+        settings: dict[str, Any] = {"capture": capture}
+        if store:
+            folder = tempfile.TemporaryDirectory()
+            atexit.register(folder.cleanup)
+            settings |= {"store": f"sqlite:///{folder.name}/store.db", "store_seconds": 2}
+        perf = sa_perf.install(engine, **settings)
 
         def settle() -> None:
             perf.statistics.fold(wait=False)
@@ -357,6 +364,9 @@ SUBJECTS: dict[str, Subject] = {
     "sa_perf, folds apart": Subject(
         attach=_sa_perf("auto", charged=False),
         note="folds fall on a block in five; the fastest has none",
+    ),
+    "sa_perf, store": Subject(
+        attach=_sa_perf("auto", store=True), note="flushes to a store every two seconds"
     ),
     "sa_perf scope": Subject(attach=_sa_perf("auto", scoped=True), note="inside sa_perf.scope()"),
     "sa_perf cursor_events": Subject(attach=_sa_perf("cursor_events"), note="the fallback"),
