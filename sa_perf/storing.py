@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sa_perf.errors import InvalidSettings, StoreError
 from sa_perf.store.batch import Process
 from sa_perf.store.flushing import Flusher
-from sa_perf.store.levels import roll_up
+from sa_perf.store.levels import GRACE_SECONDS, roll_up
 from sa_perf.store.place import Place
 from sa_perf.store.tables import HOUR
 
@@ -66,7 +66,7 @@ def flusher_for(
         faults,
         seconds=settings.store_seconds,
         make_tables=_make_tables,
-        upkeep=_keep_up,
+        upkeep=_Upkeep(),
     )
 
 
@@ -76,13 +76,23 @@ def _make_tables(connection: Connection) -> None:
     migration.upgrade(connection)
 
 
-def _keep_up(place: Place, process: Process) -> None:
-    """Roll spans up that are over, and now and then delete what was kept for long enough."""
-    place.run(lambda connection: _roll_up(connection, place, process))
+class _Upkeep:
+    """Rolls spans up that are over, and now and then deletes what was kept for long enough."""
+
+    def __init__(self) -> None:
+        self._hour: int | None = None
+
+    def __call__(self, place: Place, process: Process) -> None:
+        """Once in an hour, when the one before it can be rolled up."""
+        now = time.time()
+        hour = int((now - GRACE_SECONDS) // HOUR)
+        if hour != self._hour:
+            self._hour = hour
+            place.run(lambda connection: _roll_up(connection, place, process, now))
 
 
-def _roll_up(connection: Connection, place: Place, process: Process) -> None:
-    rolled = roll_up(connection, process.token, time.time())
+def _roll_up(connection: Connection, place: Place, process: Process, now: float) -> None:
+    rolled = roll_up(connection, process.token, now)
     if rolled.unreadable:
         _LOGGER.warning(
             "%d histograms in the store %s cannot be read and are left out",

@@ -165,16 +165,17 @@ class Flusher:
         """
         self.take()
         end = self._clock() + timeout_seconds
-        self._start_sending(at_once=True)
         while True:
+            # Another thread may be about to end, which has not seen what was just taken.
+            own = self._start_sending(at_once=True)
             sender = self._sender
             if sender is not None:
                 sender.join(max(0.0, end - self._clock()))
             with self._lock:
                 if not self._outbox:
                     return True
-                if self._clock() >= end or self._sender is None:
-                    return False
+            if own or self._clock() >= end:
+                return False
 
     def after_fork(self) -> None:
         """Begin anew in a child process; what waits is the parent's to send."""
@@ -202,10 +203,11 @@ class Flusher:
 
     # The sending thread
 
-    def _start_sending(self, *, at_once: bool = False) -> None:
+    def _start_sending(self, *, at_once: bool = False) -> bool:
+        """Start the thread; False where it runs already."""
         with self._lock:
             if self._sender is not None and self._sender.is_alive():
-                return
+                return False
             self._sender = threading.Thread(
                 target=self._send, args=(at_once,), name="sa_perf store", daemon=True
             )
@@ -214,6 +216,7 @@ class Flusher:
             sender.start()
         except RuntimeError:  # the interpreter is about to end
             self._send(at_once)
+        return True
 
     def _send(self, at_once: bool) -> None:
         try:

@@ -32,10 +32,10 @@ from sa_perf.store.tables import DAY, HOUR, MERGED, MINUTE, levels, queries, sco
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Rolled", "roll_up"]
+__all__ = ["GRACE_SECONDS", "Rolled", "roll_up"]
 
 #: A span is closed so long after its end: by then the last flush of it has come, or is late.
-_GRACE_SECONDS = 3 * MINUTE
+GRACE_SECONDS = 3 * MINUTE
 #: Whoever rolls up and is not heard of for so long is followed by another process.
 _LEASE_SECONDS = 10 * MINUTE
 #: Spans rolled up at once, so that a store that was left alone for long is not done in one go.
@@ -182,7 +182,7 @@ def _due(connection: Connection, width: int, now: float) -> bool:
 
 def _end(connection: Connection, width: int, now: float) -> int:
     """Before it, spans of that width are over and all that they are made of is there."""
-    end = int(now - _GRACE_SECONDS) // width * width
+    end = int(now - GRACE_SECONDS) // width * width
     if width == DAY:
         with connection.begin():
             asked = select(levels.c.rolled_at).where(levels.c.width == HOUR)

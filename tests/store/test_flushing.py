@@ -381,3 +381,21 @@ def test_documents_that_have_not_changed_are_not_sent_again(sqlite_store: Store)
     worker.more = {"repeats": (replace(repeat(9), calls=10),)}
     worker.flush()
     assert len(sqlite_store.rows(tables.documents)) == 1
+
+
+def test_a_thread_that_is_about_to_end_does_not_leave_a_flush_behind(sqlite_store: Store) -> None:
+    may_end, ending = threading.Event(), threading.Event()
+
+    def upkeep(place: object, process: object) -> None:
+        ending.set()
+        may_end.wait(30)
+
+    worker = Worker(sqlite_store, options={"upkeep": upkeep})
+    worker.run("SELECT a")
+    worker.flusher.take()
+    worker.flusher._start_sending()
+    assert ending.wait(30)
+    worker.run("SELECT a")
+    threading.Timer(0.05, may_end.set).start()
+    assert worker.flush()
+    assert sum(calls for (calls,) in sqlite_store.rows(tables.queries[MINUTE], "calls")) == 2
