@@ -72,7 +72,7 @@ def table_names_from(environment: Mapping[str, str]) -> tuple[str, str | None]:
 PREFIX, TABLE_SCHEMA = table_names_from(os.environ)
 
 #: Newest revision in migrations/versions: what the tables of this version of sa_perf look like.
-SCHEMA_VERSION = "sa_perf_0002"
+SCHEMA_VERSION = "sa_perf_0003"
 
 #: Where Alembic keeps the revision; not in `metadata`, for no migration makes it.
 VERSION_TABLE = f"{PREFIX}alembic_version"

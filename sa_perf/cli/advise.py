@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -71,6 +71,12 @@ _MADE_HERE = "copy"
     "(of a database in one file), else in the database at URL, e.g. a restored backup, where they "
     "are dropped again.",
 )
+@click.option(
+    "--to",
+    metavar="PATH",
+    type=click.File("w", "utf-8", lazy=True, atomic=True),
+    help="Write the JSON to a file too, from which an application's Alembic makes the indexes.",
+)
 @click.option("--check", is_flag=True, help="Exit with 1 where an index is advised.")
 @click.option(
     "--json/--no-json",
@@ -87,6 +93,7 @@ def advise(
     limit: int,
     least_speedup: float,
     shadow: str | None,
+    to: IO[str] | None,
     check: bool,
     as_json: bool | None,
     no_color: bool,
@@ -115,15 +122,22 @@ def advise(
         if shadow is not None:
             report = _measured(engine, report, shadow, least_speedup)
         report = as_written(report, dialect_for(engine))
+    _tell(report, output, to)
+    if check and report.advice:
+        raise click.exceptions.Exit(FOUND)
+
+
+def _tell(report: AdviceReport, output: Output, to: IO[str] | None) -> None:
+    content = {"schema": OUTPUT_SCHEMA, "command": "advise", "report": encoded(report)}
+    written = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if to is not None:
+        to.write(written)
     if output.as_json:
-        content = {"schema": OUTPUT_SCHEMA, "command": "advise", "report": encoded(report)}
-        write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write(written)
     else:
         from sa_perf.cli.terminal.advice import advice
 
         output.print(*advice(report))
-    if check and report.advice:
-        raise click.exceptions.Exit(FOUND)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sa_perf.dialects.purging import purging_for
 from sa_perf.errors import MigrationError
 from sa_perf.tables import UNRECORDED
 
-__all__ = ["missing_schema", "schema_change"]
+__all__ = ["missing_schema", "schema_change", "tells_directions"]
 
 
 def missing_schema(connection: Connection, schema: str) -> str | None:
@@ -38,6 +38,14 @@ def missing_schema(connection: Connection, schema: str) -> str | None:
     if connection.dialect.name == "sqlite":
         remedy = "SQLite keeps no schemas, so unset the variable"
     return f"SA_PERF_TABLE_SCHEMA is {schema!r}, and this database has no such schema; {remedy}"
+
+
+def tells_directions(connection: Connection) -> bool:
+    """Whether SQLAlchemy's inspector tells which columns of an index descend.
+
+    Where it does (``column_sorting``), it leaves out what ascends.
+    """
+    return connection.dialect.name == "postgresql"
 
 
 @contextmanager

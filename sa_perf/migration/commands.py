@@ -62,7 +62,7 @@ def upgrade(bind: Bind, revision: str = "head", *, sql: bool = False) -> str:
         >>> upgrade(engine)
         ''
         >>> current(engine)
-        'sa_perf_0002'
+        'sa_perf_0003'
     """
     from alembic import command
 

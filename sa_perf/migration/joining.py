@@ -6,8 +6,12 @@ names SQLAlchemy's types only, so the application's revisions do not depend on s
 
 from __future__ import annotations
 
+import os
 from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Index, MetaData, Table, UniqueConstraint, event, inspect
 from sqlalchemy.sql.naming import conv
@@ -26,17 +30,26 @@ __all__ = ["configure"]
 _NAMES = frozenset(table.name for table in TABLES)
 
 
-def configure(target_metadata: MetaData) -> None:
-    """Add sa_perf's tables to what an application's Alembic autogenerate compares.
+#: File of accepted advice of each MetaData that was configured.
+_configured: WeakKeyDictionary[MetaData, Path | None] = WeakKeyDictionary()
+
+
+def configure(target_metadata: MetaData, *, advice: str | os.PathLike[str] | None = None) -> None:
+    """Add sa_perf's tables, and what is declared, to what Alembic's autogenerate compares.
 
     For its env.py, before ``context.configure``. From then on ``alembic revision --autogenerate``
     makes and changes the tables, and none of them is proposed for removal. A revision that would
     make a table that is there already ends with what to do instead. A second call does nothing.
 
+    Autogenerate then also makes the indexes that retention policies and declared orders go by,
+    where no index begins like them, and drops none that does; records policies that were added,
+    changed or removed; makes the first partitions of tables that are declared to have them.
+
     Args:
         target_metadata: the application's; the tables are copied into it, with the schema that
             ``SA_PERF_TABLE_SCHEMA`` names, which needs ``include_schemas=True`` in
             ``context.configure``; without one with that of ``target_metadata``.
+        advice: a file that ``sa-perf advise --to`` wrote: autogenerate makes its indexes.
 
     Raises:
         TypeError: it is no MetaData; where Alembic is given several, name one of them.
@@ -57,6 +70,7 @@ def configure(target_metadata: MetaData) -> None:
     for table in TABLES:
         if (TABLE_SCHEMA or target_metadata.schema, table.name) not in known:
             _copy(table, target_metadata)
+    _configured[target_metadata] = None if advice is None else Path(advice)
     _listen()
 
 
@@ -83,18 +97,30 @@ def _listen() -> None:
     """Once a process, however often an env.py is run."""
     from alembic.autogenerate import comparators
 
+    import_module("sa_perf.migration.operations")  # revisions name them
     event.listen(Table, "before_create", _refuse_if_there)
     try:
         from alembic.util import DispatchPriority, PriorityDispatchResult
     except ImportError:  # before Alembic 1.18, where the order is that of registration
-        comparators.dispatch_for("schema")(_mend)
+        comparators.dispatch_for("schema")(_compare)
         return
 
     def spare(context: AutogenContext, operations: UpgradeOps, schemas: object) -> object:
-        _mend(context, operations, schemas)
+        _compare(context, operations, schemas)
         return PriorityDispatchResult.CONTINUE
 
     comparators.dispatch_for("schema", priority=DispatchPriority.LAST)(spare)
+
+
+def _compare(context: AutogenContext, operations: UpgradeOps, schemas: object) -> None:
+    from sa_perf.migration.comparing import Declarations
+
+    _mend(context, operations, schemas)
+    given = context.migration_context.opts.get("target_metadata")
+    for metadata in given if isinstance(given, (list, tuple)) else [given]:
+        if isinstance(metadata, MetaData) and metadata in _configured:
+            advice = _configured[metadata]
+            Declarations(context, operations, metadata, ours=_NAMES, advice=advice).add()
 
 
 def _mend(context: AutogenContext, operations: UpgradeOps, schemas: object) -> None:

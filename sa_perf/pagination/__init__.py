@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sa_perf.pagination.cursors.signer import CursorSigner
+from sa_perf.pagination.declared_order import declare_order
 from sa_perf.pagination.keyset import KeysetPager, keyset
 from sa_perf.pagination.model import PaginatedModel
 from sa_perf.pagination.offset import OffsetPager, offset
@@ -20,6 +21,7 @@ __all__ = [
     "PaginatedQuery",
     "PaginationMixin",
     "Select",
+    "declare_order",
     "keyset",
     "offset",
     "select",

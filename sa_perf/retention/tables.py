@@ -1,4 +1,4 @@
-"""Retention's own tables: runs, batches, leases, holds.
+"""Retention's own tables: runs, batches, leases, holds, policies.
 
 They are in the database that it works on. A row of `batches` is written in the transaction that
 deletes its rows, so the two always agree.
@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, S
 from sa_perf.dialects.column_types import TABLE_OPTIONS, Key, LongText, UtcDateTime, exact_text
 from sa_perf.tables import PREFIX, metadata
 
-__all__ = ["TABLES", "batches", "holds", "leases", "runs"]
+__all__ = ["TABLES", "batches", "holds", "leases", "policies", "runs"]
 
 #: One row for each policy of a run; closed once, at its end.
 runs = Table(
@@ -102,4 +102,15 @@ holds = Table(
 )
 Index(None, holds.c.table_name, holds.c.row_key)
 
-TABLES = (runs, batches, leases, holds)
+#: What each policy says, as migrations recorded it; see `sa_perf.migration.policies`.
+policies = Table(
+    f"{PREFIX}retention_policy",
+    metadata,
+    Column("name", exact_text(200), primary_key=True),
+    Column("table_name", exact_text(200), nullable=False),
+    # JSON.
+    Column("definition", LongText, nullable=False),
+    **TABLE_OPTIONS,
+)
+
+TABLES = (runs, batches, leases, holds, policies)

@@ -47,7 +47,7 @@ def test_an_engine_is_upgraded_and_tells_so(db) -> None:
     assert migration.current(engine) is None
     assert migration.upgrade(engine) == ""
     assert migration.current(engine) == SCHEMA_VERSION
-    assert len(tables_of(engine)) == 4
+    assert len(tables_of(engine)) == 5
     migration.upgrade(engine)
     assert migration.check(engine) == ()
 

@@ -22,6 +22,7 @@ def make(engine: Engine, connection: Connection, url: URL) -> None:
 
 def give_to_the_application(engine: Engine, target_metadata: MetaData) -> None:
     migration.configure(target_metadata)
+    migration.configure(target_metadata, advice="advice.json")
     migration.release(engine)
 
 

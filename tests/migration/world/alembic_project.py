@@ -90,6 +90,7 @@ class Application:
     database: Any
     configure: str = CONFIGURE
     more: str = ""
+    source: str = MODELS
     locations: list[str] = field(default_factory=list)
     models: str = field(default_factory=lambda: f"models_{next(_numbers)}")
 
@@ -100,7 +101,7 @@ class Application:
     def write(self) -> Path:
         history = self.root / "history"
         (history / "versions").mkdir(parents=True, exist_ok=True)
-        (self.root / f"{self.models}.py").write_text(MODELS, "utf-8")
+        (self.root / f"{self.models}.py").write_text(self.source, "utf-8")
         shutil.copy(ROOT / "migrations" / "script.py.mako", history)
         env = ENV.format(models=self.models, configure=self.configure, more=self.more)
         (history / "env.py").write_text(env, "utf-8")
