@@ -17,6 +17,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.engine.interfaces import Dialect
 
 from sa_perf.dialects import dialect_for
+from sa_perf.monitoring import resources, watch
 from sa_perf.plans.sampler import PlanSampler, SamplerHealth
 from sa_perf.queries.comments import Comments
 from sa_perf.queries.doors import AsyncDialectEvents, CursorEvents, DialectEvents, taken
@@ -92,6 +93,7 @@ class Post:
         self.door: Door = self._chosen_door(engine, settings.capture)
         self.door.open()
         self._comments = _commenting(engine, settings, faults)
+        self._watched = watch(engine, self.label, settings, faults)
         engine.dialect._sa_perf = self  # type: ignore[attr-defined]  # ours, dies with it
 
     def database(self) -> Database | None:
@@ -143,6 +145,8 @@ class Post:
             self.door.close()
             if self._comments is not None:
                 self._comments.close()
+            if self._watched is not None:
+                self._watched.close()
         self.recorder.watch.close()
         self.sampler.close()
 
@@ -254,6 +258,7 @@ def reading_of(
         repeats=statistics.repeat_stats(),
         eager_loads=statistics.eager_load_stats(),
         retention=policy_stats(),
+        resources=resources(),
         **parts,
     )
     return replace(reading, findings=findings_of(reading))

@@ -116,6 +116,11 @@ class Settings:
         service: name of the application in snapshots.
         release: what the application calls its own version, in the store: where it changes,
             something was deployed.
+        resources: watch memory, disks, connection pools and what databases take.
+        disks: paths to watch, with commas between them, each with a name if it has one:
+            ``/var/log,archive=/mnt/archive``.
+        leak_seconds: a connection that is out of its pool for longer is reported.
+        workers: processes with this engine, to hold their pools against the server's limit.
         cursor_keys: secret keys that sign the cursors of pages, newest first, with commas between
             them; best given by the environment, since a URL is shown in many places.
         cursor_max_age_seconds: after which a cursor is refused; None: never.
@@ -147,6 +152,10 @@ class Settings:
     store_seconds: float = field(default=60.0, metadata=_number(1, 3_600, "seconds"))
     service: str | None = field(default=None, metadata=_text())
     release: str | None = field(default=None, metadata=_text())
+    resources: bool = field(default=False, metadata=_switch())
+    disks: str | None = field(default=None, metadata=_text())
+    leak_seconds: float = field(default=60.0, metadata=_number(0.1, 86_400, "seconds"))
+    workers: int = field(default=1, metadata=_count(1, 10_000))
     cursor_keys: str | None = field(default=None, repr=False, metadata=_keys())
     cursor_max_age_seconds: float | None = field(
         default=None, metadata=_number(1, 315_360_000, "seconds")
@@ -161,6 +170,12 @@ class Settings:
     def comment_tag_names(self) -> tuple[str, ...]:
         """The tags of ``comment_tags``, one by one."""
         return _split(self.comment_tags)
+
+    @property
+    def disk_paths(self) -> tuple[tuple[str, str], ...]:
+        """The names and paths of ``disks``; a path without a name is its own."""
+        pairs = [one.partition("=") for one in _split(self.disks)]
+        return tuple((name.strip(), path.strip() or name.strip()) for name, _, path in pairs)
 
     @classmethod
     def load(

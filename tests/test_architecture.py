@@ -28,7 +28,7 @@ GROUND = LEAVES | {"call_site", "connecting", "dialects", "settings", "tables"}
 FEATURES = {"pagination", "plans", "queries", "resources", "retention", "views"}
 READERS = {"migration", "snapshot", "store"}
 # The composition root, in several files.
-ROOT_ROOMS = {"housekeeping", "instrumentation", "post", "storing", "targets"}
+ROOT_ROOMS = {"housekeeping", "instrumentation", "monitoring", "post", "storing", "targets"}
 CORE = GROUND | FEATURES | READERS | ROOT_ROOMS
 FACE = CORE | {"__init__"}  # what an application sees, and the rooms that act as one
 ALLOWED: dict[str, set[str]] = {
@@ -46,7 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "store": GROUND | FEATURES | {"snapshot"},  # what it keeps are snapshots
     "migration": GROUND | FEATURES | {"store"},  # the tables of both
     "housekeeping": GROUND | FEATURES | READERS,
-    "post": GROUND | FEATURES | READERS,
+    "monitoring": GROUND | FEATURES | READERS | {"housekeeping"},
+    "post": GROUND | FEATURES | READERS | {"monitoring"},
     "storing": GROUND | FEATURES | READERS,
     "targets": GROUND | FEATURES | READERS | {"post"},
     "instrumentation": CORE,

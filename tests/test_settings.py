@@ -52,6 +52,10 @@ def test_nothing_given_means_the_defaults() -> None:
         ("store_seconds", "30", 30.0),
         ("service", "shop", "shop"),
         ("release", "2026.11", "2026.11"),
+        ("resources", "on", True),
+        ("disks", "/var/log, archive=/mnt", "/var/log, archive=/mnt"),
+        ("leak_seconds", "5", 5.0),
+        ("workers", "8", 8),
         ("cursor_keys", "a" * 16 + ", " + "b" * 16, "a" * 16 + ", " + "b" * 16),
         ("cursor_max_age_seconds", "3600", 3600.0),
     ],
@@ -247,3 +251,9 @@ def test_any_arguments_are_either_settings_or_an_error_of_ours(arguments) -> Non
     else:
         assert isinstance(settings, Settings)
         assert 0 <= settings.slow_seconds <= 3_600
+
+
+def test_disks_are_split_into_names_and_paths() -> None:
+    settings = Settings(disks="/var/log, archive = /mnt/archive,")
+    assert settings.disk_paths == (("/var/log", "/var/log"), ("archive", "/mnt/archive"))
+    assert Settings().disk_paths == ()

@@ -142,8 +142,12 @@ class Monitor:
                 tell(alert, self.sinks, self._note)
         self._tell_leaks()
 
-    def resources(self) -> Resources:
-        """The frozen reading: the last sample, pools as they are now, forecasts, courses."""
+    def resources(self, *, workers: int = 1) -> Resources:
+        """The frozen reading: the last sample, pools as they are now, forecasts, courses.
+
+        Args:
+            workers: processes like this one on the same servers, >= 1.
+        """
         with self._lock:
             reading, occupancies = self._reading, list(self._occupancies)
             alerts = tuple(self._alerts)
@@ -157,6 +161,7 @@ class Monitor:
             alerts=alerts,
             forecasts=tuple(self._forecasts(occupancies)),
             history=charts,
+            workers=workers,
         )
 
     def after_fork(self) -> None:

@@ -79,6 +79,7 @@ class Resources:
         alerts: the last 100, newest first.
         forecasts: where the data can say.
         history: the course of each resource, thinned for drawing.
+        workers: processes like this one on the same servers; 1 where those are added up here.
     """
 
     host: HostReading | None = None
@@ -88,14 +89,14 @@ class Resources:
     alerts: tuple[Alert, ...] = ()
     forecasts: tuple[ResourceForecast, ...] = ()
     history: tuple[Chart, ...] = ()
+    workers: int = 1
 
 
-def resource_findings(resources: Resources, *, workers: int = 1) -> list[Finding]:
+def resource_findings(resources: Resources) -> list[Finding]:
     """What is short, what will be, leaks and exhausted pools; a finding each.
 
     Args:
         resources: as read.
-        workers: processes like this one on the same server, >= 1.
     """
     found = [_short(one) for one in resources.standings if one.level != "ok"]
     found += [_soon(one) for one in resources.forecasts if one.full.in_seconds <= _SOON_SECONDS]
@@ -104,7 +105,7 @@ def resource_findings(resources: Resources, *, workers: int = 1) -> list[Finding
         if one.sizes is not None and one.sizes.max_connections:
             pools = [pool for pool in resources.pools if pool.database == one.database]
             most = one.sizes.max_connections
-            found += over_commitment(pools, workers=workers, max_connections=most)
+            found += over_commitment(pools, workers=resources.workers, max_connections=most)
     return found
 
 
@@ -113,7 +114,7 @@ def _short(one: Standing) -> Finding:
         kind="resource_short",
         severity="critical" if one.level == "critical" else "warning",
         message=f"{one.resource} is {100 * one.ratio:.1f} % used: {one.detail}",
-        remedy=_REMEDIES[one.resource.partition(" ")[0]],
+        remedy=_remedy(one.resource),
         place=one.resource,
         evidence={"used_ratio": one.ratio},
     )
@@ -129,7 +130,7 @@ def _soon(one: ResourceForecast) -> Finding:
             f"{one.resource} will be full in {_days(full.in_seconds)} if it grows on as it does "
             f"(between {_days(full.earliest_seconds)} and {latest})"
         ),
-        remedy=_REMEDIES[one.resource.partition(" ")[0]],
+        remedy=_remedy(one.resource),
         place=one.resource,
         evidence={
             "in_seconds": full.in_seconds,
@@ -138,6 +139,11 @@ def _soon(one: ResourceForecast) -> Finding:
             "growth_per_day_ratio": full.per_day,
         },
     )
+
+
+def _remedy(resource: str) -> str:
+    # A snapshot of another version may know more kinds.
+    return _REMEDIES.get(resource.partition(" ")[0], "make room, or raise its limit")
 
 
 def _days(seconds: float) -> str:

@@ -44,6 +44,8 @@ from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats
+from sa_perf.resources.merging import merged_resources
+from sa_perf.resources.readings import Resources, resource_findings
 from sa_perf.retention.statistics import PolicyStats, merged_policies
 from sa_perf.snapshot.parts import (
     Database,
@@ -96,6 +98,7 @@ class Snapshot:
         retention: retention policies that this process has run, by name.
         health: of sa_perf itself.
         store: of what is sent to the store; None where there is none.
+        resources: of the process, its machine and databases; None where they are not watched.
         processes: how many readings it is merged of, see `merge`.
     """
 
@@ -119,6 +122,7 @@ class Snapshot:
     retention: tuple[PolicyStats, ...] = ()
     health: Health = field(default_factory=Health)
     store: StoreHealth | None = None
+    resources: Resources | None = None
     processes: int = 1
 
     @property
@@ -351,6 +355,7 @@ def _merged(parts: list[Snapshot]) -> Snapshot:
         retention=merged_policies(each for one in parts for each in one.retention),
         store=merged_store_health(one.store for one in parts),
         health=merged_health(one.health for one in parts),
+        resources=merged_resources(one.resources for one in parts),
         processes=sum(one.processes for one in parts),
     )
     found = list(derived_findings(merged))
@@ -372,6 +377,8 @@ def derived_findings(snapshot: Snapshot) -> Iterator[Finding]:
     yield from map(finding_of_change, snapshot.plan_changes)
     for one in snapshot.plans:
         yield from one.findings
+    if snapshot.resources is not None:
+        yield from resource_findings(snapshot.resources)
 
 
 def ranked_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
