@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 import click
 
 from sa_perf.cli.database import failures_in_one_line
+from sa_perf.cli.failures import NothingFound
 from sa_perf.cli.output import OUTPUT_SCHEMA, Output, write
 from sa_perf.cli.rows import row
+from sa_perf.cli.source import FilePatterns, from_files
+from sa_perf.tables import database_label
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from sa_perf.resources.monitor import Monitor
     from sa_perf.resources.readings import Resources
     from sa_perf.resources.thresholds import Levels, Threshold
 
 __all__ = ["resources"]
 
-#: Of the process itself, which is not the application's.
+#: Of this process, which is not the application.
 _OWN = frozenset({"open files"})
 _EXIT_CODES = {"ok": 0, "warning": 1, "critical": 2}
 _DEFAULT_SECONDS = 10.0
@@ -59,6 +61,15 @@ def _pairs(
     show_envvar=True,
     help="Database whose size, largest tables, log and connections are shown, and whose disk, "
     "where it is on this machine.",
+)
+@click.option(
+    "--file",
+    "files",
+    metavar="PATH",
+    type=FilePatterns(),
+    multiple=True,
+    help="Snapshot of an application that watches its resources, instead of what is seen from "
+    "here: its pools, levels and forecasts. May be repeated, and be a pattern.",
 )
 @click.option(
     "--warning",
@@ -111,6 +122,7 @@ def resources(
     *,
     disks: tuple[tuple[str, str], ...],
     url: str | None,
+    files: tuple[str, ...],
     warning: float,
     critical: float,
     thresholds: tuple[tuple[str, str], ...],
@@ -123,7 +135,7 @@ def resources(
 
     Exits with 1 where something is short, or what was asked for cannot be read, and with 2 where
     something is nearly gone: fit for cron and for continuous integration. Pools belong to the
-    application: they are in its snapshot.
+    application: its snapshot (--file) shows them.
     """
     from sa_perf.resources.thresholds import Levels
 
@@ -131,19 +143,37 @@ def resources(
     with failures_in_one_line(None):
         standard = _threshold("--warning and --critical", warning, critical)
         levels = Levels(standard, by_resource=_by_resource(thresholds))
+    if files and (disks or url):
+        raise click.UsageError("--file shows what the application saw; leave out --disk and --url")
+    source = _recorded(files) if files else _seen(disks, url, levels, timeout)
     code = 0
-    with _monitor(disks, url, levels, timeout) as (monitor, wait):
+    with source as look:
         try:
             while True:
-                wait()
-                monitor.sample()
-                code = _shown(monitor.resources(), output, watching=watch is not None)
+                left_out = frozenset() if files else _OWN
+                code = _shown(look(), output, left_out, watching=watch is not None)
                 if watch is None:
                     break
                 sleep(watch)
         except KeyboardInterrupt:
             pass
     raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def _recorded(files: tuple[str, ...]) -> Iterator[Callable[[], Resources]]:
+    """What reads the snapshots again at each call."""
+
+    def look() -> Resources:
+        found = from_files(files).resources
+        if found is None:
+            raise NothingFound(
+                "the snapshot has no resources; the application is to call "
+                "sa_perf.install(engine, resources=True)"
+            )
+        return found
+
+    yield look
 
 
 def _threshold(place: str, warning: float, critical: float) -> Threshold:
@@ -169,10 +199,10 @@ def _by_resource(given: tuple[tuple[str, str], ...]) -> dict[str, Threshold]:
 
 
 @contextmanager
-def _monitor(
+def _seen(
     disks: tuple[tuple[str, str], ...], url: str | None, levels: Levels, timeout: float
-) -> Iterator[tuple[Monitor, Callable[[], None]]]:
-    """A monitor that tells nobody, and what waits for the database."""
+) -> Iterator[Callable[[], Resources]]:
+    """What looks from here at each call, and tells nobody."""
     from sa_perf.resources.databases import DatabaseWatch
     from sa_perf.resources.disks import Disks
     from sa_perf.resources.host import Host
@@ -181,20 +211,22 @@ def _monitor(
     paths = dict(disks) or {"root": os.path.abspath(os.sep)}
     monitor = Monitor(host=Host(Disks(paths)), levels=levels, sinks=())
     engine = None if url is None else _engine(url)
-    if engine is None:
-        yield monitor, lambda: None
-        return
-    from sa_perf.tables import database_label
+    watch = None
+    if engine is not None:
+        label = database_label(engine.url)
+        watch = DatabaseWatch(engine, database=label, timeout_seconds=timeout)
+        monitor.add(database=watch)
 
-    watch = DatabaseWatch(engine, database=database_label(engine.url), timeout_seconds=timeout)
-    monitor.add(database=watch)
+    def look() -> Resources:
+        if watch is not None:
+            watch.ask()
+            watch.wait(6 * timeout)
+        monitor.sample()
+        return monitor.resources()
 
-    def wait() -> None:
-        watch.ask()
-        watch.wait(6 * timeout)
-
-    yield monitor, wait
-    engine.dispose()
+    yield look
+    if engine is not None:
+        engine.dispose()
 
 
 def _engine(url: str) -> Engine:
@@ -215,11 +247,11 @@ def _engine(url: str) -> Engine:
         return create_engine(address, poolclass=NullPool)
 
 
-def _shown(found: Resources, output: Output, *, watching: bool) -> int:
-    """Print a reading; the exit code that it asks for."""
+def _shown(found: Resources, output: Output, left_out: frozenset[str], *, watching: bool) -> int:
+    """Print a reading but for some resources; the exit code that it asks for."""
     unknowns = [] if found.host is None else list(found.host.unknowns)
     unknowns += [one.unknown for one in found.databases if one.unknown is not None]
-    standings = [one for one in found.standings if one.resource not in _OWN]
+    standings = [one for one in found.standings if one.resource not in left_out]
     code = max((_EXIT_CODES[one.level] for one in standings), default=0)
     if any(one.resource.startswith(("disk ", "database ")) for one in unknowns):
         code = max(code, _EXIT_CODES["warning"])
@@ -230,6 +262,8 @@ def _shown(found: Resources, output: Output, *, watching: bool) -> int:
             "at": None if found.host is None else found.host.at.isoformat(),
             "resources": [row(one) for one in standings],
             "databases": [row(one) for one in found.databases],
+            "pools": [row(one) for one in found.pools],
+            "forecasts": [row(one) for one in found.forecasts],
             "unknowns": [row(one) for one in unknowns],
         }
         write(json.dumps(document, indent=None if watching else 2, allow_nan=False) + "\n")

@@ -8,7 +8,10 @@ import os
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.pool import QueuePool
 
+import sa_perf
+from sa_perf import monitoring
 from sa_perf.resources import disks
 from sa_perf.resources.disks import DiskUsage
 
@@ -162,3 +165,30 @@ def test_bad_usage_is_refused(run, disk, arguments, words) -> None:
     result = run("resources", *arguments)
     assert result.exit_code == 2
     assert words in " ".join(result.stderr.split())
+
+
+def test_a_snapshot_shows_the_application_s_pools(run, write) -> None:
+    engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0)
+    perf = sa_perf.install(engine, resources=True, leak_seconds=0.1)
+    with engine.connect():
+        monitoring.monitor().sample()
+        path = write(perf.snapshot())
+    perf.uninstall()
+    engine.dispose()
+    result = run("resources", "--file", path, "--no-json")
+    assert result.exit_code == 2
+    (line,) = [one for one in result.stdout.splitlines() if one.strip().startswith("sqlite:/// ")]
+    assert line.split()[1:5] == ["1", "1", "1", "1"]
+    document = json.loads(run("resources", "--file", path).stdout)
+    assert [one["kind"] for one in document["pools"]] == ["QueuePool"]
+    assert "open files" in [one["resource"] for one in document["resources"]]
+    assert {"resource": "pool sqlite:///", "level": "critical"}.items() <= next(
+        one.items() for one in document["resources"] if one["resource"].startswith("pool")
+    )
+
+
+def test_a_snapshot_without_resources_says_how_to_have_them(run, write, snapshot) -> None:
+    result = run("resources", "--file", write(snapshot))
+    assert result.exit_code == 1
+    assert "sa_perf.install(engine, resources=True)" in result.stderr
+    assert run("resources", "--file", "x.json", "--disk", "/").exit_code == 2

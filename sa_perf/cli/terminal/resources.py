@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sa_perf.cli.terminal.tables import bare_table, note, section
 from sa_perf.cli.wording.plain_text import one_line
-from sa_perf.cli.wording.units import count, moment, percent
+from sa_perf.cli.wording.units import count, duration, moment, percent
 
 if TYPE_CHECKING:
     from sa_perf.dialects.sizes import DatabaseSizes
@@ -44,6 +44,13 @@ def resource_parts(
             Text(one_line(one.detail)),
         )
     yield table
+    if found.pools:
+        yield _pools(found)
+    for leak in (leak for pool in found.pools for leak in pool.leaks):
+        yield Text(one_line(leak.message), "yellow")
+    for one_forecast in found.forecasts:
+        words = f"{one_forecast.resource} is full in {duration(one_forecast.full.in_seconds)}"
+        yield Text(one_line(f"{words} if it grows on as it does"), "yellow")
     for database in found.databases:
         if database.sizes is not None:
             yield from _database(database, database.sizes)
@@ -53,6 +60,25 @@ def resource_parts(
         line = Text(one_line(unknown.resource), "bold")
         line.append(f": {one_line(unknown.reason)}", "not bold")
         yield line
+
+
+def _pools(found: Resources) -> RenderableType:
+    table = bare_table(
+        "Pool", "In use", "Peak", "Limit", "Checkouts", "Wait p95", "Timeouts", "Oldest",
+        left=("Pool",),
+    )  # fmt: skip
+    for pool in found.pools:
+        table.add_row(
+            Text(one_line(pool.database), "bold"),
+            count(pool.checked_out),
+            count(pool.peak_checked_out),
+            "" if pool.limit is None else count(pool.limit),
+            count(pool.checkouts),
+            duration(pool.wait_p95_seconds),
+            Text(count(pool.timeouts), "bold red" if pool.timeouts else ""),
+            "" if pool.oldest_seconds is None else duration(pool.oldest_seconds),
+        )
+    return table
 
 
 def _database(reading: DatabaseReading, sizes: DatabaseSizes) -> Iterator[RenderableType]:
