@@ -71,34 +71,25 @@ def of(hint: object) -> st.SearchStrategy:
 
 
 several = st.deferred(lambda: st.lists(of(Snapshot), min_size=3, max_size=4))
-many = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
 
 
-@many
-@given(several)
-def test_merging_is_commutative(snapshots) -> None:
+def merging_is_commutative(snapshots) -> None:
     assert Snapshot.merge(snapshots) == Snapshot.merge(snapshots[::-1])
 
 
-@many
-@given(several)
-def test_merging_is_associative(snapshots) -> None:
+def merging_is_associative(snapshots) -> None:
     first, second, *others = snapshots
     whole = Snapshot.merge(snapshots)
     assert Snapshot.merge([Snapshot.merge([first, second]), *others]) == whole
     assert Snapshot.merge([first, Snapshot.merge([second, *others])]) == whole
 
 
-@many
-@given(several)
-def test_a_merged_snapshot_survives_its_json_form(snapshots) -> None:
+def a_merged_snapshot_survives_its_json_form(snapshots) -> None:
     merged = Snapshot.merge(snapshots)
     assert Snapshot.from_json(merged.to_json()) == merged
 
 
-@many
-@given(several)
-def test_nothing_that_adds_up_is_lost(snapshots) -> None:
+def nothing_that_adds_up_is_lost(snapshots) -> None:
     merged = Snapshot.merge(snapshots)
     for name in ("calls", "errors"):
         assert getattr(merged, name) == sum(getattr(one, name) for one in snapshots)
@@ -113,6 +104,34 @@ def test_nothing_that_adds_up_is_lost(snapshots) -> None:
     runs = [sum(scope.runs for scope in one.scopes) for one in (merged, *snapshots)]
     assert runs[0] == sum(runs[1:])
     assert merged.processes == sum(one.processes for one in snapshots)
+
+
+LAWS = pytest.mark.parametrize(
+    "law",
+    [
+        merging_is_commutative,
+        merging_is_associative,
+        a_merged_snapshot_survives_its_json_form,
+        nothing_that_adds_up_is_lost,
+    ],
+    ids=lambda law: law.__name__,
+)
+drawn = settings(suppress_health_check=list(HealthCheck), deadline=None)
+
+
+@LAWS
+@settings(drawn, max_examples=15)
+@given(several)
+def test_merging_keeps_the_law(law, snapshots) -> None:
+    law(snapshots)
+
+
+@pytest.mark.exhaustive
+@LAWS
+@settings(drawn, max_examples=100)
+@given(several)
+def test_merging_keeps_the_law_for_many(law, snapshots) -> None:
+    law(snapshots)
 
 
 # By hand

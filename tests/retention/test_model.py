@@ -7,6 +7,7 @@ runs that are interrupted and gone on with.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -284,25 +285,43 @@ def _sqlite(watched: bool) -> Engine:
     return engine
 
 
-@given(plans())
-@settings(max_examples=25, deadline=None)
-def test_exactly_what_the_policies_name_is_gone(plan: Plan) -> None:
-    engine = _sqlite(plan.watched)
-    try:
-        _check(engine, plan)
-    finally:
+@pytest.fixture
+def engines() -> Iterator[dict[bool, Engine]]:
+    """Without and with watched foreign keys; emptied for each world, since compiling is kept."""
+    made = {watched: _sqlite(watched) for watched in (False, True)}
+    yield made
+    for engine in made.values():
         engine.dispose()
+
+
+def _empty(engine: Engine) -> None:
+    found = MetaData()
+    found.reflect(engine, only=lambda name, _: not name.startswith("sa_perf"))
+    found.drop_all(engine)
+    with engine.begin() as connection:
+        connection.execute(update(retention_tables.leases).values(position=None))
+        for table in (retention_tables.batches, retention_tables.runs, retention_tables.holds):
+            connection.execute(delete(table))
+
+
+SHARING = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@given(plans())
+@settings(SHARING, max_examples=25)
+def test_exactly_what_the_policies_name_is_gone(engines: dict[bool, Engine], plan: Plan) -> None:
+    _empty(engines[plan.watched])
+    _check(engines[plan.watched], plan)
 
 
 @pytest.mark.exhaustive
 @given(plans())
-@settings(max_examples=400, deadline=None)
-def test_exactly_what_the_policies_name_is_gone_in_many_worlds(plan: Plan) -> None:
-    engine = _sqlite(plan.watched)
-    try:
-        _check(engine, plan)
-    finally:
-        engine.dispose()
+@settings(SHARING, max_examples=400)
+def test_exactly_what_the_policies_name_is_gone_in_many_worlds(
+    engines: dict[bool, Engine], plan: Plan
+) -> None:
+    _empty(engines[plan.watched])
+    _check(engines[plan.watched], plan)
 
 
 @given(plans())
@@ -314,13 +333,7 @@ def test_exactly_what_the_policies_name_is_gone_in_many_worlds(plan: Plan) -> No
 def test_exactly_what_the_policies_name_is_gone_on_each_database(
     shared_engine: Engine, plan: Plan
 ) -> None:
-    found = MetaData()
-    found.reflect(shared_engine, only=lambda name, _: not name.startswith("sa_perf"))
-    found.drop_all(shared_engine)
-    with shared_engine.begin() as connection:
-        connection.execute(update(retention_tables.leases).values(position=None))
-        for table in (retention_tables.batches, retention_tables.runs, retention_tables.holds):
-            connection.execute(delete(table))
+    _empty(shared_engine)
     if shared_engine.dialect.name == "sqlite" and any(h == "cascade" for h in plan.how):
         plan = Plan(**{**plan.__dict__, "watched": False})
     _check(shared_engine, plan)
