@@ -24,6 +24,7 @@ from sqlalchemy.sql.naming import conv
 
 from sa_perf.dialects.partitioning import can_partition
 from sa_perf.dialects.schema_changes import tells_directions
+from sa_perf.errors import MigrationError
 from sa_perf.migration.advised_indexes import AdvisedIndex, advised_indexes
 from sa_perf.migration.needed_indexes import (
     NeededIndex,
@@ -184,9 +185,11 @@ class Declarations:
             return
         parts: set[str] = set()
         for plan in declared_partitions(self._metadata):
-            if not self._is_made(plan.table):
+            there = self._inspector.has_table(plan.table.name, schema=plan.table.schema)
+            if there and not self._is_made(plan.table):
                 kind = plan.partitioning(connection.dialect)
-                parts |= {part.name for part in kind.parts(connection)}
+                parts |= {one.name for one in kind.parts(connection)}
+                parts |= {one.table for one in kind.detached(connection)}
         self._operations.ops[:] = [
             op
             for op in self._operations.ops
@@ -211,7 +214,7 @@ class Declarations:
         rows = self._connection.execute(
             select(own.c.name, own.c.table_name, own.c.definition), execution_options=UNRECORDED
         )
-        return {row.name: (row.table_name, json.loads(row.definition)) for row in rows}
+        return {row.name: (row.table_name, _read(row.name, row.definition)) for row in rows}
 
     def _is_ours_no_more(self, table: str) -> bool:
         """Whether a recorded policy was this application's, and not another's in this database."""
@@ -224,6 +227,19 @@ class Declarations:
         return (schema or None, name) in drops or not self._inspector.has_table(
             name, schema=schema or None
         )
+
+
+def _read(name: str, written: str) -> Definition:
+    try:
+        found = json.loads(written)
+        if isinstance(found, dict):
+            return found
+    except ValueError:
+        pass
+    raise MigrationError(
+        f"what {policies.name} holds of the policy {name!r} is no JSON object; delete that row, "
+        "and the next revision records it anew"
+    )
 
 
 def _columns(table: Table, needed: NeededIndex) -> list[Column[Any]]:

@@ -166,7 +166,7 @@ def _record(operations: Operations, op: RetentionPolicyOp) -> None:
     )
     _execute(operations, delete(policies).where(policies.c.name == op.name))
     if op.definition is not None:
-        row = {"name": op.name, "table_name": op.definition["table"]}
+        row = {"name": op.name, "table_name": op.definition.get("table", op.name)}
         row["definition"] = as_text(op.definition)
         _execute(operations, insert(policies).values(row))
 

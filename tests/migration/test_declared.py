@@ -17,7 +17,7 @@ from sqlalchemy import Engine, inspect, text
 
 from sa_perf import migration
 from sa_perf.cli import main
-from sa_perf.errors import MigrationError
+from sa_perf.errors import InvalidPolicy, MigrationError
 
 MODELS = """
 from datetime import datetime
@@ -190,6 +190,55 @@ def test_a_policy_is_recorded_within_a_batch_as_well(local) -> None:
         with op.batch_alter_table("event") as batch:
             batch.sa_perf_retention("event", {"table": "event", "days": 3})
     assert recorded(local.engine) == {"event": {"table": "event", "days": 3}}
+
+
+def test_a_record_that_is_none_is_told_with_what_to_do(local) -> None:
+    begun(local)
+    for written in ("{", "[]"):
+        with local.engine.begin() as connection:
+            connection.execute(text("DELETE FROM sa_perf_retention_policy"))
+            connection.execute(
+                text("INSERT INTO sa_perf_retention_policy VALUES ('event', 'event', :it)"),
+                {"it": written},
+            )
+        with pytest.raises(MigrationError, match=r"policy 'event' is no JSON object; delete that"):
+            local.alembic("check")
+
+
+def test_a_policy_that_does_not_fit_its_model_is_told(local) -> None:
+    local.source = kept(90).replace('"created_at"', '"made_at"')
+    with pytest.raises(InvalidPolicy, match="'made_at'"):
+        local.revision("first")
+
+
+@pytest.mark.postgresql
+def test_a_metadata_with_a_schema_has_its_policies_there(postgresql) -> None:
+    with postgresql.engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA shop"))
+    postgresql.source = kept(90).replace("MetaData(", "MetaData(schema='shop', ")
+    postgresql.more = "include_schemas=True,"
+    begun(postgresql)
+    with postgresql.engine.connect() as connection:
+        names = connection.execute(text("SELECT name FROM shop.sa_perf_retention_policy"))
+        assert names.scalars().all() == ["shop.event"]
+    assert [one["name"] for one in inspect(postgresql.engine).get_indexes("event", "shop")]
+    postgresql.alembic("downgrade", "base")
+
+
+def test_what_an_application_does_with_directives_it_does_with_these_too(local) -> None:
+    local.source = kept(90)
+    local.configure += """
+from alembic.autogenerate.rewriter import Rewriter
+from alembic.operations.ops import CreateIndexOp
+writer = Rewriter()
+@writer.rewrites(CreateIndexOp)
+def rename(context, revision, op):
+    op.index_name = "renamed" if op.table_name == "event" else op.index_name
+    return op
+"""
+    local.more = "process_revision_directives=writer,"
+    begun(local)
+    assert set(indexes(local.engine)) == {"renamed"}
 
 
 # Indexes
