@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
@@ -118,6 +121,52 @@ def test_the_tutorial_of_retention_does_what_it_says(tmp_path: Path) -> None:
     assert documents[4]["rows"] == 410
 
 
+@pytest.mark.exhaustive
+def test_the_page_about_workers_adds_them_all_up(tmp_path: Path) -> None:
+    page = DOCS / "howto" / "see-all-workers.md"
+    application = "\n".join(BLOCK.findall(page.read_text("utf-8"))[:2])
+    (tmp_path / "shop.py").write_text(application, "utf-8")
+    workers = [subprocess.Popen([PYTHON, "shop.py"], cwd=tmp_path) for _ in range(3)]
+    assert [one.wait(120) for one in workers] == [0, 0, 0]
+
+    queries, _, routes, report = commands_of(page, tmp_path, only="perf.db")
+
+    assert (queries["snapshot"]["service"], queries["snapshot"]["processes"]) == ("shop", 3)
+    calls = {one["statement"]: one["calls"] for one in queries["rows"]}
+    assert calls["SELECT ?"] == 60
+    assert [(one["name"], one["runs"]) for one in routes["rows"]] == [("GET /orders", 3)]
+    assert report["report"]["totals"]["calls"] >= 60
+
+
+@pytest.mark.exhaustive
+def test_the_page_about_deploys_finds_what_got_slower(tmp_path: Path) -> None:
+    page = DOCS / "howto" / "compare-deploys.md"
+    (tmp_path / "shop.py").write_text(BLOCK.findall(page.read_text("utf-8"))[0], "utf-8")
+
+    def deploy(version: str) -> None:
+        environment = {**os.environ, "SHOP_VERSION": version}
+        subprocess.run([PYTHON, "shop.py"], cwd=tmp_path, env=environment, check=True, timeout=120)
+
+    deploy("1")
+    with closing(sqlite3.connect(tmp_path / "perf.db")) as store, store:
+        # As if half an hour went by.
+        for width in ("minute", "hour", "day"):
+            store.execute(f"UPDATE sa_perf_store_query_{width} SET began_at = began_at - 1800")
+        store.execute("UPDATE sa_perf_store_process SET started_at = started_at - 1800")
+        store.execute("UPDATE sa_perf_store_level SET closed_at = 0, rolled_at = 0")
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as shop, shop:
+        for number in range(2_000):
+            shop.execute(f"CREATE TABLE made_slower_{number} (id INTEGER)")
+    deploy("2")
+
+    answer, *_ = commands_of(page, tmp_path, only="compare --store sqlite:///perf.db\n")
+
+    assert (answer["command"], answer["release"]) == ("compare", "2")
+    (slower,) = answer["comparison"]["slower"]
+    assert slower["statement"].startswith("SELECT count(*) FROM sqlite_master")
+    assert (slower["before"]["calls"], slower["after"]["calls"]) == (50, 50)
+
+
 @pytest.mark.postgresql
 def test_the_page_about_partitions_does_what_it_says(postgresql_database, capsys) -> None:
     page: dict[str, Any] = {"__name__": "page"}
@@ -165,6 +214,23 @@ def test_every_setting_is_in_the_reference_with_its_default() -> None:
     }
 
     assert documented == {one.name: shown(one.default) for one in fields(Settings)}
+
+
+def commands_of(page: Path, folder: Path, *, only: str) -> list[dict[str, Any]]:
+    """The answers of a page's commands that hold a text, run in a folder."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    script = "".join(block for block in blocks if only in block)
+    run = subprocess.run(
+        ["bash", "-eu", "-c", script.replace("sa-perf ", f"{PYTHON} -m sa_perf ")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    return json_documents(run.stdout)
 
 
 def json_documents(text: str) -> list[dict[str, Any]]:

@@ -37,13 +37,14 @@ class Moment:
     def resolved(self, now: datetime, last_deploy: Callable[[], datetime]) -> datetime:
         """The moment itself; ``last_deploy`` is asked where it is meant.
 
+        Of a deploy it is the begin of its minute, so that all that its processes ran comes after.
         A day ago or longer it is the begin of that hour: rows of minutes, of which an hour has
         hundreds of thousands, would say nothing more.
         """
         if self.at is not None:
             return self.at
         if self.ago is None:
-            return last_deploy()
+            return last_deploy().replace(second=0, microsecond=0)
         moment = now - self.ago
         if self.ago >= _BY_HOURS:
             moment = moment.replace(minute=0, second=0, microsecond=0)

@@ -90,7 +90,7 @@ def test_a_day_ago_or_longer_is_the_begin_of_that_hour() -> None:
 
 def test_since_the_deploy_is_since_the_newest_release_came(run, world, store: str) -> None:
     for release, ago in (("1.0", 4), ("1.1", 2)):
-        world.process(release_name=release, started_at=NOON - ago * MINUTE)
+        world.process(release_name=release, started_at=NOON - ago * MINUTE + 59)
     result = run("top", "--store", store, "--since", "deploy")
     assert json.loads(result.stdout)["snapshot"]["started_at"] == "2026-11-23T11:58:00+00:00"
 
