@@ -29,6 +29,7 @@ from sa_perf.snapshot import Snapshot, derived_findings, ranked_findings
 from sa_perf.store.spans import Levels, Window, window_of
 from sa_perf.store.stored_documents import Documents, read_documents
 from sa_perf.store.stored_histograms import Blobs, HistogramLoader, summed
+from sa_perf.store.stored_levels import read_levels
 from sa_perf.store.stored_processes import Processes, read_processes
 from sa_perf.store.sums import (
     query_histograms,
@@ -37,7 +38,7 @@ from sa_perf.store.sums import (
     transaction_histograms,
     transaction_sums,
 )
-from sa_perf.store.tables import DAY, HOUR, MINUTE, levels, processes, queries, statements
+from sa_perf.store.tables import processes, statements
 from sa_perf.tables import database_label, require_tables
 
 __all__ = ["StoreReader"]
@@ -89,7 +90,7 @@ class StoreReader:
 
         def read(connection: Connection) -> Snapshot:
             require_tables(connection)
-            known = _levels(connection)
+            known = read_levels(connection)
             window = window_of(known, begin, end)
             snapshot = self._snapshot(connection, window, documents=documents)
             if snapshot is None:
@@ -248,26 +249,6 @@ def _whole(
         processes=seen.number,
     )
     return replace(snapshot, findings=ranked_findings(derived_findings(snapshot)))
-
-
-def _levels(connection: Connection) -> Levels:
-    rolled = {row.width: row.rolled_at for row in connection.execute(select(levels))}
-    oldest: dict[int, int] = {}
-    newest: dict[int, int] = {}
-    for width, table in queries.items():
-        # Each end by itself is one row of the key; both at once would read all of them on SQLite.
-        ends = [connection.scalar(select(end(table.c.began_at))) for end in (func.min, func.max)]
-        if ends[0] is not None and ends[1] is not None:
-            oldest[width], newest[width] = ends[0], ends[1] + width
-    hours, days = rolled.get(HOUR, 0), rolled.get(DAY, 0)
-    return Levels(
-        rolled_hours=max(hours, days),
-        rolled_days=days,
-        oldest_minute=oldest.get(MINUTE),
-        oldest_hour=oldest.get(HOUR),
-        oldest=min(oldest.values(), default=None),
-        newest=max(newest.values(), default=None),
-    )
 
 
 def _texts(connection: Connection, numbers: Sequence[int]) -> dict[int, Row[Any]]:

@@ -30,16 +30,16 @@ class Levels:
     Attributes:
         rolled_hours: before it rows of hours hold all that was in minutes.
         rolled_days: before it rows of days hold all that was in hours.
-        oldest_minute: begin of the oldest row of a minute; None where there is none.
-        oldest_hour: the same of an hour.
-        oldest: begin of the oldest row of any width; None where there is none.
-        newest: end of the newest.
+        whole_minutes: from then on every row of a minute is still kept; None where none is.
+        whole_hours: the same of hours.
+        oldest: when the store begins, as exactly as is still known; None where it is empty.
+        newest: end of the newest span; None likewise.
     """
 
     rolled_hours: int = 0
     rolled_days: int = 0
-    oldest_minute: int | None = None
-    oldest_hour: int | None = None
+    whole_minutes: int | None = None
+    whole_hours: int | None = None
     oldest: int | None = None
     newest: int | None = None
 
@@ -99,17 +99,15 @@ def window_of(levels: Levels, since: int, until: int) -> Window:
 def _edge(moment: int, levels: Levels) -> int:
     """The first moment from the given one on at which the kept rows can be parted."""
     moment = _up(moment, MINUTE)
-    if moment % HOUR and moment < levels.rolled_hours and moment < _whole(levels, MINUTE):
+    if moment % HOUR and moment < levels.rolled_hours and _is_cut(moment, levels.whole_minutes):
         moment = _up(moment, HOUR)
-    if moment % DAY and moment < levels.rolled_days and moment < _whole(levels, HOUR):
+    if moment % DAY and moment < levels.rolled_days and _is_cut(moment, levels.whole_hours):
         moment = _up(moment, DAY)
     return moment
 
 
-def _whole(levels: Levels, width: int) -> float:
-    """From when on every row of a width is kept: those of the oldest wider span may be cut."""
-    oldest = levels.oldest_minute if width == MINUTE else levels.oldest_hour
-    return float("inf") if oldest is None else _up(oldest, HOUR if width == MINUTE else DAY)
+def _is_cut(moment: int, whole: int | None) -> bool:
+    return whole is None or moment < whole
 
 
 def _width(start: int, stop: int, levels: Levels) -> int:

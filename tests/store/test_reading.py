@@ -117,6 +117,25 @@ def test_a_window_has_both_ends(world: StoredWorld) -> None:
     assert reader.window(at(NOON - 3 * MINUTE) + timedelta(seconds=0.5)).calls == 2
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_first_hour_is_cut_to_the_minute_while_all_of_it_is_kept(
+    world: StoredWorld, kept: bool
+) -> None:
+    orders = world.statement("orders")
+    world.ran(orders, NOON - 100 * MINUTE, [1, 2, 3], process=MERGED, width=HOUR)
+    world.roll(hours=NOON - HOUR)
+    if kept:
+        world.ran(orders, NOON - 100 * MINUTE, [1])
+    world.ran(orders, NOON - 80 * MINUTE, [2, 3])
+    world.ran(orders, NOON - MINUTE, [4])
+    reader = StoreReader(world.engine)
+    cut = at(NOON - 90 * MINUTE)
+    expected = [1, 3] if kept else [3, 1]
+    assert [reader.window(None, cut).calls, reader.window(cut).calls] == expected
+    began = NOON - 100 * MINUTE if kept else NOON - 2 * HOUR
+    assert reader.window().started_at == at(began)
+
+
 def test_histograms_are_read_by_blocks_when_one_is_looked_into(world: StoredWorld) -> None:
     for number in range(70):
         world.ran(world.statement(f"t{number}"), NOON - MINUTE, [100 - number])

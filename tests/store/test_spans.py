@@ -46,8 +46,8 @@ class Rows:
         return Levels(
             rolled_hours=self.rolled[HOUR],
             rolled_days=self.rolled[DAY],
-            oldest_minute=min(begins[MINUTE], default=None),
-            oldest_hour=min(begins[HOUR], default=None),
+            whole_minutes=up(min(begins[MINUTE], default=None), HOUR),
+            whole_hours=up(min(begins[HOUR], default=None), DAY),
         )
 
     def read(self, window: Window) -> int:
@@ -59,6 +59,10 @@ class Rows:
             and piece.begin <= began_at < piece.end
             and (process > MERGED or not piece.late)
         )
+
+
+def up(moment: int | None, width: int) -> int | None:
+    return None if moment is None else -(-moment // width) * width
 
 
 moments = st.integers(START, START + DAYS * DAY - 1)
@@ -125,7 +129,7 @@ def test_pieces_stay_within_the_window_and_its_bounds_move_forward(store, one, t
 def test_whole_hours_and_days_are_read_wide_and_edges_narrow() -> None:
     noon = START + 2 * DAY + 12 * HOUR
     levels = Levels(
-        rolled_hours=noon, rolled_days=START + 2 * DAY, oldest_minute=START, oldest_hour=START
+        rolled_hours=noon, rolled_days=START + 2 * DAY, whole_minutes=START, whole_hours=START
     )
     since, until = START + 21 * HOUR + 30 * MINUTE, noon + 10 * MINUTE
     assert window_of(levels, since, until).pieces == (
@@ -140,7 +144,7 @@ def test_whole_hours_and_days_are_read_wide_and_edges_narrow() -> None:
 
 
 def test_a_span_that_is_kept_wide_only_counts_where_it_begins() -> None:
-    levels = Levels(rolled_hours=START + 3 * HOUR, oldest_minute=START + 2 * HOUR + 600)
+    levels = Levels(rolled_hours=START + 3 * HOUR, whole_minutes=START + 3 * HOUR)
     window = window_of(levels, START + HOUR + 60, START + 2 * HOUR + 60)
     assert (window.begin, window.end) == (START + 2 * HOUR, START + 3 * HOUR)
     assert window.pieces == (Piece(width=HOUR, begin=window.begin, end=window.end),)

@@ -40,7 +40,7 @@ def comparison(found: Comparison, release: str | None, limit: int) -> Iterator[R
     if not (found.slower or found.more_calls):
         yield note("Nothing got slower, and nothing is run more often")
     few = f"; {count(found.too_few)} ran too seldom to tell" if found.too_few else ""
-    yield note(f"{count(found.tested)} queries were compared{few}")
+    yield note(f"{_of(found.tested, 'query was', 'queries were')} compared{few}")
 
 
 def _table(
@@ -57,10 +57,14 @@ def _table(
 
 def _span(span: Span) -> str:
     return (
-        f"{moment(span.since)} to {moment(span.until)}, {count(span.processes)} "
-        f"process{'' if span.processes == 1 else 'es'}: {count(span.calls)} executions of "
-        f"{count(span.queries)} queries, {duration(span.total_seconds)} in the database"
+        f"{moment(span.since)} to {moment(span.until)}, "
+        f"{_of(span.processes, 'process', 'processes')}: {count(span.calls)} executions of "
+        f"{_of(span.queries, 'query', 'queries')}, {duration(span.total_seconds)} in the database"
     )
+
+
+def _of(number: int, one: str, many: str) -> str:
+    return f"{count(number)} {one if number == 1 else many}"
 
 
 class _ChangeTable(Responsive):
