@@ -343,20 +343,26 @@ def test_a_file_of_its_own_gets_its_tables_by_itself(sqlite_store: Store) -> Non
     assert sqlite_store.rows(tables.queries[MINUTE], "calls") == [(1,)]
 
 
-def test_a_read_only_store_is_told_and_nothing_is_lost(sqlite_store: Store) -> None:
+@pytest.mark.parametrize(
+    ("pragma", "said"), [("query_only = ON", "readonly"), ("max_page_count = 1", "full")]
+)
+def test_a_store_that_takes_nothing_more_is_told_and_nothing_is_lost(
+    sqlite_store: Store, pragma: str, said: str
+) -> None:
     worker = Worker(sqlite_store)
     worker.flush()
 
-    def refuse(dbapi_connection: Any, record: object) -> None:
-        dbapi_connection.execute("PRAGMA query_only = ON")
+    def limit(dbapi_connection: Any, record: object) -> None:
+        dbapi_connection.execute(f"PRAGMA {pragma}")
 
-    event.listen(sqlite_store.place._ready(), "connect", refuse)
-    worker.run("SELECT a")
+    event.listen(sqlite_store.place._ready(), "connect", limit)
+    for number in range(300):
+        worker.run(f"SELECT {number} {'x' * 100}")
     assert not worker.flush()
-    assert "readonly" in worker.flusher.health().last_error
-    event.remove(sqlite_store.place._ready(), "connect", refuse)
+    assert said in worker.flusher.health().last_error
+    event.remove(sqlite_store.place._ready(), "connect", limit)
     assert worker.flush()
-    assert sqlite_store.rows(tables.queries[MINUTE], "calls") == [(1,)]
+    assert sum(calls for (calls,) in sqlite_store.rows(tables.queries[MINUTE], "calls")) == 300
 
 
 def test_what_was_dropped_is_counted_in_the_store_too(sqlite_store: Store) -> None:
