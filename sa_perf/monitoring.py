@@ -36,7 +36,10 @@ class _Housekept:
         self.engines: list[WatchedEngine] = []
 
     def housekeep(self) -> None:
-        """Do what is due."""
+        """Do what is due, and let go of engines that are gone."""
+        for one in list(self.engines):
+            if one.pool.is_gone:
+                one.close()
         self.monitor.tick()
 
     def write_snapshot(self) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -90,6 +92,20 @@ def test_all_engines_share_one_monitor_and_the_last_ends_it(engine, perf) -> Non
     perf.uninstall()
     assert monitoring.resources() is None
     other.dispose()
+
+
+def test_an_engine_that_is_dropped_is_let_go() -> None:
+    engine = create_engine("sqlite://", poolclass=QueuePool)
+    sa_perf.install(engine, resources=True)
+    gone = weakref.ref(engine)
+    with engine.connect():
+        pass
+    del engine
+    gc.collect()
+    assert gone() is None
+    standing = monitoring._standing
+    assert standing is None or standing.housekeep() is None
+    assert monitoring.resources() is None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")

@@ -92,17 +92,19 @@ class Monitor:
 
     def add(self, *, pool: PoolWatch | None = None, database: DatabaseWatch | None = None) -> None:
         """Watch one pool or one database more."""
-        if pool is not None:
-            self._pools.append(pool)
-        if database is not None:
-            self._databases.append(database)
+        with self._lock:
+            if pool is not None:
+                self._pools.append(pool)
+            if database is not None:
+                self._databases.append(database)
 
     def remove(
         self, *, pool: PoolWatch | None = None, database: DatabaseWatch | None = None
     ) -> None:
         """Watch a pool or a database no longer."""
-        self._pools = [one for one in self._pools if one is not pool]
-        self._databases = [one for one in self._databases if one is not database]
+        with self._lock:
+            self._pools = [one for one in self._pools if one is not pool]
+            self._databases = [one for one in self._databases if one is not database]
 
     def tick(self) -> None:
         """Do what is due; never raises, and takes a millisecond when it samples."""
@@ -141,6 +143,8 @@ class Monitor:
                 self._alerts.appendleft(alert)
                 tell(alert, self.sinks, self._note)
         self._tell_leaks()
+        with self._lock:
+            self._pools = [pool for pool in self._pools if not pool.is_gone]
 
     def resources(self, *, workers: int = 1) -> Resources:
         """The frozen reading: the last sample, pools as they are now, forecasts, courses.

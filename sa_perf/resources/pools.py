@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -38,7 +38,10 @@ _Taken: TypeAlias = "tuple[int, Line | None]"
 #: A pool or a connection's record: what is used of them has no public type.
 _Inner: TypeAlias = Any
 
-_COVERED = ("_do_get", "_do_return_conn", "_create_connection", "recreate")
+_COVERED = (
+    "_do_get", "_do_return_conn", "_create_connection", "recreate", "_sa_perf_first",
+    "_sa_perf_watch",
+)  # fmt: skip
 _MOST_PENDING = 4_096
 _MOST_LEAKS = 20
 _TRIES = 100
@@ -82,8 +85,10 @@ class PoolWatch:
     ) -> None:
         self.database = database
         self.leak_seconds = leak_seconds
-        self._pool: _Inner = getattr(engine, "sync_engine", engine).pool
-        self._first_pool = self._pool
+        pool: _Inner = getattr(engine, "sync_engine", engine).pool
+        # Weak: a pool's listeners hold its engine, and a monitor is to hold neither.
+        self._pool_ref: ref[_Inner] = ref(pool)
+        self._kind = type(pool).__name__
         self._clock = clock
         self._note = note or (lambda place, error: None)
         self._nearest_line = NearestLine()
@@ -92,28 +97,40 @@ class PoolWatch:
 
     def open(self) -> None:
         """Begin to watch; without effect where somebody watches the pool already."""
-        if self._is_open or getattr(self._pool, "_sa_perf_watch", None) is not None:
+        pool = self._pool_ref()
+        if self._is_open or pool is None or getattr(pool, "_sa_perf_watch", None) is not None:
             return
         self._is_open = True
-        event.listen(self._first_pool, "invalidate", self._invalidated)
-        event.listen(self._first_pool, "soft_invalidate", self._invalidated)
-        self._cover(self._pool)
+        event.listen(pool, "invalidate", self._invalidated)
+        event.listen(pool, "soft_invalidate", self._invalidated)
+        self._cover(pool, first=pool)
 
     def close(self) -> None:
         """Leave the pool as it was; what was counted can still be read."""
         if not self._is_open:
             return
         self._is_open = False
-        event.remove(self._first_pool, "invalidate", self._invalidated)
-        event.remove(self._first_pool, "soft_invalidate", self._invalidated)
-        self._uncover(self._pool)
+        pool = self._pool_ref()
+        if pool is None:
+            return
+        # By the pool that they were given to; those that followed it got them from there.
+        event.remove(pool._sa_perf_first, "invalidate", self._invalidated)
+        event.remove(pool._sa_perf_first, "soft_invalidate", self._invalidated)
+        self._uncover(pool)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the pool is, with its engine."""
+        return self._pool_ref() is None
 
     def after_fork(self) -> None:
         """Begin anew in a child: what is out there, the parent has out."""
         self._begin_anew()
-        if self._is_open:
-            self._uncover(self._pool)
-            self._cover(self._pool)
+        pool = self._pool_ref()
+        if self._is_open and pool is not None:
+            first = pool._sa_perf_first
+            self._uncover(pool)
+            self._cover(pool, first=first)
 
     def stats(self, *, new_peak: bool = False) -> PoolStats:
         """The frozen reading; O(connections out).
@@ -122,18 +139,19 @@ class PoolWatch:
             new_peak: look for the most connections at once anew, from now on.
         """
         self.fold()
-        pool, now = self._pool, self._clock()
+        pool: _Inner = self._pool_ref()
+        now = self._clock()
         with self._lock:
             waits, openings = self._waits.copy(), self._openings.copy()
             peak = self._peak[0]
             if new_peak:
                 self._peak[0] = 0
         size, limit = _size(pool)
-        out = self._checked_out()
-        ages = self._ages()
+        out = self._checked_out(pool)
+        ages = self._ages(pool)
         return PoolStats(
             database=self.database,
-            kind=type(pool).__name__,
+            kind=self._kind,
             size=size,
             limit=limit,
             checked_out=out,
@@ -196,20 +214,20 @@ class PoolWatch:
         self._outs: list[dict[int, _Taken]] = []
         self._records: WeakValueDictionary[int, _Inner] = WeakValueDictionary()
 
-    def _cover(self, pool: _Inner) -> None:
+    def _cover(self, pool: _Inner, *, first: _Inner) -> None:
         """Put our methods over the pool's own."""
         out: dict[int, _Taken] = {}
         self._outs = [one for one in self._outs if one] + [out]
-        self._pool = pool
-        pool._sa_perf_watch = self
+        self._pool_ref = ref(pool)
+        pool._sa_perf_watch, pool._sa_perf_first = self, first
         opened: dict[int, tuple[int, int]] = {}
         pool._do_get = self._covered_get(pool._do_get, out, opened)
         pool._do_return_conn = _covered_return(pool._do_return_conn, out)
         pool._create_connection = partial(self._create, pool._create_connection, opened)
-        pool.recreate = partial(self._recreate, pool.recreate)
+        pool.recreate = partial(self._recreate, pool.recreate, first)
 
     def _uncover(self, pool: _Inner) -> None:
-        for name in (*_COVERED, "_sa_perf_watch"):
+        for name in _COVERED:
             pool.__dict__.pop(name, None)
 
     def _covered_get(
@@ -267,10 +285,10 @@ class PoolWatch:
         self._records[id(record)] = record
         return took
 
-    def _recreate(self, recreate: Callable[[], _Inner]) -> _Inner:
+    def _recreate(self, recreate: Callable[[], _Inner], first: _Inner) -> _Inner:
         pool = recreate()
         if self._is_open:
-            self._cover(pool)
+            self._cover(pool, first=first)
         return pool
 
     def _failed(self, error: BaseException, waited: int, out: dict[int, _Taken]) -> None:
@@ -323,15 +341,15 @@ class PoolWatch:
             call_site=None if line is None else line.call_site(),
         )
 
-    def _checked_out(self) -> int:
-        if hasattr(self._pool, "checkedout"):
-            return int(self._pool.checkedout())
+    def _checked_out(self, pool: _Inner) -> int:
+        if hasattr(pool, "checkedout"):
+            return int(pool.checkedout())
         return len(self._outs[-1]) if self._outs else 0
 
-    def _ages(self) -> list[float]:
+    def _ages(self, pool: _Inner) -> list[float]:
         records = [one for ref in self._records.valuerefs() if (one := ref()) is not None]
-        if "connection" in self._pool.__dict__:  # a StaticPool's only one
-            records.append(self._pool.__dict__["connection"])
+        if pool is not None and "connection" in pool.__dict__:  # a StaticPool's only one
+            records.append(pool.__dict__["connection"])
         now = time.time()
         return [
             max(0.0, now - one.starttime) for one in records if one.dbapi_connection is not None

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 SECOND = 1_000_000_000
-COVERED = {"_do_get", "_do_return_conn", "_create_connection", "recreate", "_sa_perf_watch"}
+COVERED = {
+    "_do_get",
+    "_do_return_conn",
+    "_create_connection",
+    "recreate",
+    "_sa_perf_watch",
+    "_sa_perf_first",
+}
 
 
 class Clock:
@@ -221,6 +228,24 @@ def test_hard_and_soft_invalidations_are_counted() -> None:
         connection.invalidate()
     assert watch.stats().invalidations == 2
     engine.dispose()
+
+
+def test_a_watch_keeps_no_engine_alive() -> None:
+    engine = memory_engine()
+    watch = watched(engine)
+    with engine.connect():
+        pass
+    engine.dispose()
+    with engine.connect():
+        pass
+    assert not watch.is_gone
+    del engine
+    gc.collect()
+    assert watch.is_gone
+    stats = watch.stats()
+    assert (stats.kind, stats.checkouts, stats.checked_out) == ("QueuePool", 2, 0)
+    watch.after_fork()
+    watch.close()
 
 
 def test_a_pool_is_watched_by_one_only() -> None:
