@@ -226,6 +226,18 @@ def test_a_newer_version_comes_with_the_next_upgrade_and_keeps_the_rows(
     assert kept_token(branch.engine) == 7
 
 
+def test_an_older_version_of_the_branch_is_brought_up_and_keeps_its_rows(application) -> None:
+    application.configure = ""
+    application.locations = [str(VERSIONS)]
+    application.alembic("upgrade", "sa_perf@sa_perf_0001")
+    keep_a_lease(application.engine)
+    with pytest.raises(MissingTables, match=r"missing: sa_perf_retention_policy, sa_perf_store_"):
+        require_tables(application.engine)
+    application.alembic("upgrade", "heads")
+    require_tables(application.engine)
+    assert kept_token(application.engine) == 7
+
+
 def test_the_statements_of_both_branches_can_be_had(branch) -> None:
     script = branch.alembic("upgrade", "heads", sql=True)
     for name in (*OURS, "event"):

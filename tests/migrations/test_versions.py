@@ -144,6 +144,24 @@ def test_up_down_and_up_again_leaves_nothing_behind(db) -> None:
     assert catalog(engine) == first
 
 
+def test_older_tables_are_brought_up_and_keep_their_rows_there_and_back(db) -> None:
+    engine = db.engine()
+    migration.upgrade(engine, "sa_perf_0001")
+    with engine.begin() as connection:
+        connection.execute(leases.insert(), {"policy": "event", "token": 7})
+    assert migration.check(engine) == (
+        f"the tables are of version 'sa_perf_0001', this sa_perf needs {SCHEMA_VERSION!r}",
+    )
+    for _ in range(2):
+        migration.upgrade(engine)
+        assert migration.check(engine) == ()
+        with engine.connect() as connection:
+            assert connection.scalar(select(leases.c.token)) == 7
+        migration.downgrade(engine, "sa_perf_0001")
+    with engine.connect() as connection:
+        assert connection.scalar(select(leases.c.token)) == 7
+
+
 def test_rows_go_into_each_table_and_come_out_as_they_were(db) -> None:
     engine = db.engine()
     migration.upgrade(engine)

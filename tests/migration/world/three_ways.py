@@ -7,6 +7,7 @@ besides. In a process of its own, since the names are read once in one.
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,8 +18,10 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
+import sa_perf
 from sa_perf import migration, retention
 from sa_perf.cli import main
+from sa_perf.store.keeping import keep_small
 from sa_perf.tables import SCHEMA_VERSION, TABLE_SCHEMA, VERSION_TABLE, metadata
 
 folder, address, more = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -36,6 +39,22 @@ def sa_perf_db(*arguments: str) -> str:
     done = CliRunner().invoke(main, ["db", *arguments, "--url", address])
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def use_the_store() -> None:
+    own = create_engine("sqlite://")
+    perf = sa_perf.install(own, store=address, store_seconds=3_600)
+    with own.connect() as connection:
+        connection.exec_driver_sql("SELECT 'stored'")
+    assert perf.flush()
+    perf.uninstall()
+    options = ["top", "--store", address, "--since", "1h", "--json"]
+    done = CliRunner().invoke(main, options)
+    assert done.exit_code == 0, done.output
+    assert [row["calls"] for row in json.loads(done.output)["rows"]] == [1]
+    with engine.connect() as connection:
+        kept = keep_small(connection)
+    assert {policy.outcome for policy in kept.policies} == {"done"}, kept
 
 
 def see_to_it(application: Application | None = None) -> None:
@@ -57,6 +76,7 @@ def see_to_it(application: Application | None = None) -> None:
 def by_command() -> None:
     assert f'"version": "{SCHEMA_VERSION}"' in sa_perf_db("upgrade")
     see_to_it()
+    use_the_store()
     assert VERSION_TABLE in tables()
     sa_perf_db("downgrade", "base")
     assert not tables() & OURS
