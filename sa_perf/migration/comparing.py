@@ -70,6 +70,7 @@ class Declarations:
     ) -> None:
         self._operations, self._metadata = operations, metadata
         self._ours, self._advice = ours, advice
+        self._proposed: set[str] = set()
         self._indexes: dict[Table, list[Any] | None] = {}
         connection = context.connection
         assert connection is not None  # noqa: S101  # Alembic compares with one
@@ -123,14 +124,15 @@ class Declarations:
         if serving:
             self._keep(table, serving.__contains__)
             return
-        taken = [one["name"] for one in existing] + [one.name for one in table.indexes]
-        index = _index(
-            table,
-            index_name(needed, taken),
-            [
+        taken = {one["name"] for one in existing} | {one.name for one in table.indexes}
+        name = index_name(needed, taken | self._proposed)
+        self._proposed.add(name)
+        index = Index(
+            conv(name),
+            *(
                 column.desc() if down and len(set(needed.descending)) > 1 else column
                 for column, down in zip(_columns(table, needed), needed.descending, strict=True)
-            ],
+            ),
         )
         yield CreateDeclaredIndexOp.of(index, needed.why, new_table=self._is_made(table))
 
@@ -243,15 +245,6 @@ def _read(name: str, written: str) -> Definition:
 
 
 def _columns(table: Table, needed: NeededIndex) -> list[Column[Any]]:
-    return list(_copy_of(table, [column.name for column in needed.columns]).columns)
-
-
-def _index(table: Table, name: str, keys: list[Any]) -> Index:
-    return Index(conv(name), *keys)
-
-
-def _copy_of(table: Table, names: list[str]) -> Table:
-    columns = [
-        Column(name, next(c.type for c in table.columns if c.name == name)) for name in names
-    ]
-    return Table(table.name, MetaData(), *columns, schema=table.schema)
+    """On a copy of the table: an index of the table itself would be one of the models."""
+    columns = [Column(column.name, column.type) for column in needed.columns]
+    return list(Table(table.name, MetaData(), *columns, schema=table.schema).columns)

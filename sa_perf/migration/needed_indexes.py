@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Column, Index, MetaData, Table, UniqueConstraint
@@ -78,7 +79,8 @@ def needed_in(metadata: MetaData) -> list[NeededIndex]:
         InvalidPolicy: a policy does not fit its table.
     """
     found: list[NeededIndex] = []
-    for one in (*_of_policies(metadata), *_of_orders(metadata)):
+    every = [*_of_policies(metadata), *_of_orders(metadata)]
+    for one in sorted(every, key=lambda needed: len(needed.columns), reverse=True):
         for at, other in enumerate(found):
             if one.table is other.table and _begins(other, one):
                 found[at] = replace(other, why=f"{other.why}; {one.why}")
@@ -117,15 +119,17 @@ def keys_in_database(indexes: Iterable[Mapping[str, Any]], *, directed: bool) ->
 
 
 def index_name(needed: NeededIndex, taken: Iterable[str | None]) -> str:
-    """As ``index=True`` would name it; else by its columns."""
+    """As ``index=True`` would name it; else by its columns, with a number where that is taken."""
     metadata = MetaData(naming_convention=needed.table.metadata.naming_convention)
     bare = [Column(column.name, column.type) for column in needed.columns]
     table = Table(needed.table.name, metadata, *bare, schema=needed.table.schema)
+    names = set(taken)
     wanted = str(Index(None, *table.columns).name)
-    if len(bare) > 1 or wanted in set(taken):
+    if len(bare) > 1 or wanted in names:
         words = ("ix", needed.table.name, *(column.name for column in needed.columns))
         wanted = fitting_name("_".join(words))
-    return wanted if wanted not in set(taken) else fitting_name(wanted, "_sa_perf")
+    numbered = (fitting_name(wanted, f"_{number}") for number in count(2))
+    return wanted if wanted not in names else next(one for one in numbered if one not in names)
 
 
 def _of_policies(metadata: MetaData) -> Iterator[NeededIndex]:
