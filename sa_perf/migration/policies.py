@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, time, timedelta
 from typing import Any, TypeAlias
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import BindParameter
 
 from sa_perf.retention.expressions import is_sql
 from sa_perf.retention.reading import read
@@ -23,8 +24,10 @@ __all__ = ["Definition", "PolicyChange", "as_text", "changes", "definition_of"]
 #: Of a policy, in JSON's values.
 Definition: TypeAlias = "Mapping[str, Any]"
 
-#: Values that are the same whenever the application is loaded.
-_CONSTANT = (str, int, float, type(None))
+#: Values that may differ each time the application is loaded.
+_MOMENTS = (date, time, timedelta)
+#: What JSON has.
+_PLAIN = (str, int, float, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +106,21 @@ def _age(policy: RetentionPolicy) -> dict[str, float]:
 def _value(given: object) -> object:
     if is_sql(given):
         return _sql(given)
-    return given if isinstance(given, _CONSTANT) else f"a {type(given).__name__}"
+    return given if isinstance(given, _PLAIN) else f"a {type(given).__name__}"
 
 
 def _sql(expression: Any) -> str:  # noqa: ANN401  # any clause
-    """In words of SQL; with its values where all are constants of the code."""
-    values = [
-        value
-        for one in visitors.iterate(expression)
-        if one.__visit_name__ == "bindparam"
-        for value in _several(getattr(one, "effective_value", None))
-    ]
+    """In words of SQL; with its values where none may differ with the moment."""
+    binds = [one for one in visitors.iterate(expression) if isinstance(one, BindParameter)]
     try:
-        if all(isinstance(value, _CONSTANT) for value in values):
+        if not any(map(_may_differ, binds)):
             text = expression.compile(compile_kwargs={"literal_binds": True})
             return " ".join(str(text).split())
-    except (SQLAlchemyError, NotImplementedError):
+    except (SQLAlchemyError, NotImplementedError, TypeError, ValueError, AttributeError):
         pass  # of a type that has no literals
     return " ".join(str(expression).split())
 
 
-def _several(value: object) -> Iterable[object]:
-    return value if isinstance(value, (list, tuple, set)) else (value,)
+def _may_differ(bind: BindParameter[Any]) -> bool:
+    values = bind.value if isinstance(bind.value, (list, tuple)) else [bind.value]
+    return bind.callable is not None or any(isinstance(value, _MOMENTS) for value in values)
