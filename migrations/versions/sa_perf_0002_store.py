@@ -45,13 +45,14 @@ def upgrade() -> None:
     make_scopes()
     make_transactions()
     make_slow()
+    make_samples()
     make_documents()
     make_levels()
 
 
 def downgrade() -> None:
     spans = [f"{name}_{width}" for name in ("transaction", "scope", "query") for width in WIDTHS]
-    for name in ("level", "document", "slow", *spans, "statement", "process"):
+    for name in ("level", "document", "sample", "slow", *spans, "statement", "process"):
         op.drop_table(f"{PREFIX}store_{name}", schema=TABLE_SCHEMA)
 
 
@@ -178,6 +179,25 @@ def make_slow() -> None:
     index("slow", "statement_id")
     index("slow", "process_id")
     index("slow", "ended_at")
+
+
+def make_samples() -> None:
+    table = f"{PREFIX}store_sample"
+    op.create_table(
+        table,
+        sa.Column("taken_at", sa.BigInteger(), nullable=False),
+        sa.Column("process_id", sa.BigInteger(), nullable=False),
+        sa.Column("flush", sa.BigInteger(), nullable=False),
+        sa.Column("resource", exact_text(200), nullable=False),
+        sa.Column("level", sa.String(10), nullable=False),
+        sa.Column("used_ratio", sa.Double(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "taken_at", "process_id", "flush", "resource", name=op.f(f"pk_{table}")
+        ),
+        sqlite_with_rowid=False,
+        **OPTIONS,
+    )
 
 
 def make_documents() -> None:

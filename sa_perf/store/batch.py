@@ -15,6 +15,7 @@ from sa_perf.queries.aggregate import QueryStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats
+from sa_perf.resources.readings import Standing
 from sa_perf.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Batch:
         scopes: likewise.
         transactions: likewise.
         slow: executions that ended in the span.
+        samples: how much of each resource is used.
         documents: those that are new or have changed.
     """
 
@@ -83,6 +85,7 @@ class Batch:
     scopes: tuple[ScopeStats, ...] = ()
     transactions: TransactionStats = field(default_factory=TransactionStats)
     slow: tuple[SlowExecution, ...] = ()
+    samples: tuple[Standing, ...] = ()
     documents: tuple[Document, ...] = ()
 
     @property
@@ -93,7 +96,8 @@ class Batch:
     @property
     def rows(self) -> int:
         """How many rows it makes: the measure of what it holds in memory."""
-        return 1 + sum(map(len, (self.queries, self.scopes, self.slow, self.documents)))
+        parts = (self.queries, self.scopes, self.slow, self.samples, self.documents)
+        return 1 + sum(map(len, parts))
 
 
 class Documents:

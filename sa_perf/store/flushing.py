@@ -146,6 +146,7 @@ class Flusher:
                 scopes=scopes_since(scopes, reading.scopes),
                 transactions=transactions_since(transactions, reading.transactions),
                 slow=reading.slow,
+                samples=() if reading.resources is None else reading.resources.standings,
                 documents=self._documents.changed(reading),
             )
             with self._lock:

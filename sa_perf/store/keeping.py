@@ -19,6 +19,7 @@ from sa_perf.store.tables import (
     documents,
     processes,
     queries,
+    samples,
     scopes,
     slow,
     statements,
@@ -60,6 +61,7 @@ _NAMES = [
         for width, days in DAYS.items()
     ),
     _declare(slow, "ended_at", _DAYS_OF_DETAILS),
+    _declare(samples, "taken_at", _DAYS_OF_DETAILS),
     _declare(documents, "seen_at", _DAYS_OF_DOCUMENTS),
     _declare(processes, "seen_at", _DAYS_OF_DOCUMENTS, on_children="restrict"),
     _declare(statements, "seen_at", DAYS[DAY] + 1, on_children="restrict"),

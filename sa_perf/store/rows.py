@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from sa_perf.queries.scope_statistics import ScopeStats
     from sa_perf.queries.slow_log import SlowExecution
     from sa_perf.queries.transactions import TransactionStats
+    from sa_perf.resources.readings import Standing
     from sa_perf.store.batch import Batch, Document, Process
 
 __all__ = [
-    "document_row", "process_row", "query_row", "scope_rows", "slow_row", "statement_row",
-    "storable", "transaction_row",
+    "document_row", "process_row", "query_row", "sample_rows", "scope_rows", "slow_row",
+    "statement_row", "storable", "transaction_row",
 ]  # fmt: skip
 
 _MAX_HOST = 255
@@ -134,6 +135,20 @@ def slow_row(one: SlowExecution) -> dict[str, Any]:
         "scope": json.dumps(one.scope),
         "call_site": None if one.call_site is None else json.dumps(encoded(one.call_site)),
     }
+
+
+def sample_rows(standings: Iterable[Standing]) -> list[dict[str, Any]]:
+    """How much of each resource is used; without when, and of whom."""
+    named = {storable(one.resource, MAX_NAME): one for one in standings}
+    return [
+        {
+            "resource": name,
+            "level": one.level,
+            "used_ratio": one.ratio,
+            "detail": storable(one.detail),
+        }
+        for name, one in named.items()
+    ]
 
 
 def document_row(one: Document, seen_at: float) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from sa_perf.tables import PREFIX, metadata
 
 __all__ = [
     "DAY", "HOUR", "MAX_NAME", "MERGED", "MINUTE", "TABLES", "WIDTHS", "documents", "levels",
-    "processes", "queries", "scopes", "slow", "statements", "transactions",
+    "processes", "queries", "samples", "scopes", "slow", "statements", "transactions",
 ]  # fmt: skip
 
 #: Widths of the spans, in seconds.
@@ -189,6 +189,23 @@ documents = Table(
     **TABLE_OPTIONS,
 )
 
+#: How much of each resource was used when a process flushed: memory, disks, pools, databases.
+samples = Table(
+    f"{PREFIX}store_sample",
+    metadata,
+    Column("taken_at", BigInteger, nullable=False),
+    Column("process_id", BigInteger, nullable=False),
+    Column("flush", BigInteger, nullable=False),
+    # Kind and name, as in a `Standing`.
+    Column("resource", exact_text(MAX_NAME), nullable=False),
+    Column("level", String(10), nullable=False),
+    Column("used_ratio", Double, nullable=False),
+    Column("detail", Text, nullable=False),
+    PrimaryKeyConstraint("taken_at", "process_id", "flush", "resource"),
+    sqlite_with_rowid=False,
+    **TABLE_OPTIONS,
+)
+
 #: How far the spans of a width are added up from narrower ones, and who does it now.
 levels = Table(
     f"{PREFIX}store_level",
@@ -205,5 +222,5 @@ levels = Table(
 
 TABLES = (
     processes, statements, *queries.values(), *scopes.values(), *transactions.values(), slow,
-    documents, levels,
+    samples, documents, levels,
 )  # fmt: skip

@@ -20,6 +20,7 @@ from sa_perf.store.rows import (
     document_row,
     process_row,
     query_row,
+    sample_rows,
     scope_rows,
     slow_row,
     statement_row,
@@ -35,6 +36,7 @@ from sa_perf.store.tables import (
     levels,
     processes,
     queries,
+    samples,
     scopes,
     slow,
     statements,
@@ -168,7 +170,8 @@ class Writer:
 
     def _insert(self, connection: Connection, batch: Batch) -> None:
         width, began_at = self._span(connection, batch)
-        span = {"began_at": began_at, "process_id": self._id, "flush": batch.number}
+        whose = {"process_id": self._id, "flush": batch.number}
+        span = {"began_at": began_at, **whose}
         dialect = connection.dialect
         _insert_all(connection, queries[width], [span | self._query(one) for one in batch.queries])
         _insert_all(connection, scopes[width], [span | one for one in scope_rows(batch.scopes)])
@@ -176,6 +179,8 @@ class Writer:
         if ended.commits or ended.rollbacks:
             _insert_all(connection, transactions[width], [span | transaction_row(ended)])
         _insert_all(connection, slow, [self._slow(one) for one in batch.slow])
+        taken = {"taken_at": int(batch.taken_at), **whose}
+        _insert_all(connection, samples, [taken | one for one in sample_rows(batch.samples)])
         if batch.documents:
             kept = upsert(dialect, documents, ["kind", "identity"], update=["seen_at", "document"])
             # In one order in all processes: they may have some in common.
