@@ -206,17 +206,20 @@ class Flusher:
 
     def _start_sending(self, *, at_once: bool = False) -> bool:
         """Start the thread; False where it runs already."""
+        sender = threading.Thread(
+            target=self._send, args=(at_once,), name="sa_perf store", daemon=True
+        )
         with self._lock:
-            if self._sender is not None and self._sender.is_alive():
+            if self._sender is not None:
                 return False
-            self._sender = threading.Thread(
-                target=self._send, args=(at_once,), name="sa_perf store", daemon=True
-            )
-            sender = self._sender
-        try:
-            sender.start()
-        except RuntimeError:  # the interpreter is about to end
-            self._send(at_once)
+            try:
+                # Within the lock: who finds it may join it.
+                sender.start()
+                self._sender = sender
+                return True
+            except RuntimeError:  # the interpreter is about to end
+                pass
+        self._send(at_once)
         return True
 
     def _send(self, at_once: bool) -> None:

@@ -245,6 +245,7 @@ def _whole(
         eager_loads=beside.eager_loads,
         advice=beside.advice,
         retention=beside.retention,
+        resources=beside.resources,
         health=seen.health,
         processes=seen.number,
     )

@@ -20,7 +20,9 @@ from sa_perf.queries.merging import MAX_SLOW, merged_eager_loads, merged_repeats
 from sa_perf.queries.over_eager import EagerLoadStats
 from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.slow_log import SlowExecution
+from sa_perf.resources.readings import Resources
 from sa_perf.retention.statistics import PolicyStats, merged_policies
+from sa_perf.store.stored_samples import read_samples
 from sa_perf.store.tables import documents, slow, statements
 
 __all__ = ["Documents", "read_documents"]
@@ -39,6 +41,7 @@ class Documents:
     eager_loads: tuple[EagerLoadStats, ...] = ()
     advice: tuple[AdviceReport, ...] = ()
     retention: tuple[PolicyStats, ...] = ()
+    resources: Resources | None = None
     unreadable: int = field(default=0, kw_only=True)
 
 
@@ -63,6 +66,7 @@ def read_documents(connection: Connection, begin: int, end: int) -> Documents:
         eager_loads=merged_eager_loads(reading.of(EagerLoadStats, "eager_loads", since_ever=False)),
         advice=merged_advice(reading.of(AdviceReport, "advice", since_ever=True)),
         retention=merged_policies(reading.of(PolicyStats, "retention", since_ever=False)),
+        resources=read_samples(connection, begin, end),
         unreadable=reading.unreadable,
     )
 

@@ -20,9 +20,11 @@ from sa_perf.queries.repeats import RepeatStats
 from sa_perf.queries.scope_statistics import ScopeStats
 from sa_perf.queries.slow_log import SlowExecution
 from sa_perf.queries.transactions import TransactionStats
+from sa_perf.resources.readings import Resources, Standing
 from sa_perf.store import tables
 from sa_perf.store.batch import Batch
 from sa_perf.store.histogram_blob import from_blob
+from sa_perf.store.reading import StoreReader
 from sa_perf.store.tables import DAY, HOUR, MINUTE
 
 SUMS = ("began_at", "calls", "row_count", "flush")
@@ -102,6 +104,28 @@ def test_scopes_transactions_slow_ones_and_repeats_are_stored(store: Store) -> N
     assert json.loads(site) == {"file": "shop.py", "line": 3, "function": "buy"}
     ((kind, document),) = store.rows(tables.documents, "kind", "document")
     assert (kind, json.loads(document)["calls"]) == ("repeats", 11)
+
+
+def test_samples_of_resources_are_stored_and_read_as_their_course(store: Store) -> None:
+    workers = [Worker(store, pid=1), Worker(store, pid=2)]
+    for minute in range(4):
+        store.clock.now = NOON + minute * 60
+        for number, worker in enumerate(workers):
+            one = Standing(
+                resource="disk /data", level="warning" if minute == 3 else "ok", since=None,
+                ratio=0.5 + minute / 10 + number / 100, detail=f"{5 - minute} GB are left",
+            )  # fmt: skip
+            worker.more = {"resources": Resources(standings=(one,))}
+            worker.run("SELECT a")
+            assert worker.flush()
+    assert len(store.rows(tables.samples)) == 8
+    window = StoreReader(store.engine).window()
+    (standing,) = window.resources.standings
+    assert (standing.level, standing.ratio, standing.detail) == ("warning", 0.81, "2 GB are left")
+    (chart,) = window.resources.history
+    assert chart.at == (NOON, NOON + 60, NOON + 120, NOON + 180)
+    assert chart.ratios == pytest.approx((0.51, 0.61, 0.71, 0.81))
+    assert [one.kind for one in window.findings] == ["resource_short"]
 
 
 def test_no_parameter_is_ever_stored(store: Store) -> None:
