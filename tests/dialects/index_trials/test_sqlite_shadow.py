@@ -4,7 +4,6 @@ import sqlite3
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from sa_perf.dialects import dialect_for
 from sa_perf.dialects.index_trials import IndexDefinition, IndexKey, IndexTrial, open_trial
@@ -241,6 +240,8 @@ def test_a_virtual_table_without_its_module_is_refused_where_it_is_used(tmp_path
 def test_the_adapter_of_an_asynchronous_driver_will_do(tmp_path) -> None:
     pytest.importorskip("aiosqlite")
     import asyncio
+
+    from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet, not in core
 
     async def main() -> tuple[object, ...]:
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")

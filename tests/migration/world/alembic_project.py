@@ -7,6 +7,7 @@ import itertools
 import shutil
 import sys
 from dataclasses import dataclass, field
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,10 @@ class Application:
     def write(self) -> Path:
         history = self.root / "history"
         (history / "versions").mkdir(parents=True, exist_ok=True)
-        (self.root / f"{self.models}.py").write_text(self.source, "utf-8")
+        models = self.root / f"{self.models}.py"
+        models.write_text(self.source, "utf-8")
+        # Python takes what it compiled before for the same, if size and second are.
+        Path(cache_from_source(str(models))).unlink(missing_ok=True)
         shutil.copy(ROOT / "migrations" / "script.py.mako", history)
         env = ENV.format(models=self.models, configure=self.configure, more=self.more)
         (history / "env.py").write_text(env, "utf-8")
