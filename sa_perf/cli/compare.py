@@ -32,7 +32,6 @@ _LEAST_BEFORE = timedelta(hours=1)
     metavar="URL",
     envvar="SA_PERF_STORE",
     show_envvar=True,
-    required=True,
     help="Database that processes flush to. A password is safer in the environment, for process "
     "lists show the command line.",
 )
@@ -61,7 +60,7 @@ _LEAST_BEFORE = timedelta(hours=1)
 @click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same.")
 def compare(
     *,
-    store: str,
+    store: str | None,
     since: Moment | None,
     before: Stretch | None,
     after: Stretch | None,
@@ -75,6 +74,11 @@ def compare(
     A query is slower where its mean, the ranks of its durations and chance agree; those that cost
     most time an hour stand first.
     """
+    if store is None:
+        raise click.UsageError(
+            "which store? Give --store URL (or SA_PERF_STORE), the database that processes flush "
+            "to by the setting store"
+        )
     if since is not None and (before or after):
         raise click.UsageError("--since finds both windows; give it, or --before and --after")
     output = Output(as_json=as_json, no_color=no_color)
