@@ -28,6 +28,7 @@ def work(times):
             connection.execute(text("SELECT 1")).all()
 work(3)
 {more}
+engine.dispose()
 """
 
 
