@@ -154,6 +154,7 @@ class Server:
     emptied: Callable[[URL], bool] | None = None
     _empty: list[str] = field(default_factory=list)
     _engines: list[Engine] = field(default_factory=list)
+    _closed: list[bool] = field(default_factory=list)
 
     @contextmanager
     def database(self, name: str) -> Iterator[Database]:
@@ -178,10 +179,10 @@ class Server:
 
     def execute(self, *statements: str, database: str | None = None) -> None:
         """Run statements outside a transaction, on a connection that no test has."""
-        if database is None:
+        if database is None and not self._closed:
             engine = self._engine()
         else:
-            url = self.url.set(database=database)
+            url = self.url.set(database=database or self.url.database)
             engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
             for statement in statements:
@@ -195,7 +196,8 @@ class Server:
         return self._engines[0]
 
     def close(self) -> None:
-        """Close the connection that is kept."""
+        """Keep no connection any more; who had a database for longer drops it on one of its own."""
+        self._closed.append(True)
         while self._engines:
             self._engines.pop().dispose()
 
