@@ -157,11 +157,12 @@ class _Work:
         with self._connection.begin():
             self._connection.execute(upsert(self._connection.dialect, table, unique), whole)
 
-    def _set(self, **values: int) -> None:
+    def _set(self, **moved: int) -> None:
+        """Move on, never back: who takes longer than its lease may be overtaken."""
+        ((name, moment),) = moved.items()
+        own = levels.c.width == self._width, levels.c[name] < moment
         with self._connection.begin():
-            self._connection.execute(
-                update(levels).where(levels.c.width == self._width).values(values)
-            )
+            self._connection.execute(update(levels).where(*own).values(moved))
 
 
 def _plain(value: Any, table: Table, name: str) -> Any:  # noqa: ANN401  # whatever drivers give

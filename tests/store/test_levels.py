@@ -127,6 +127,22 @@ def test_whoever_is_stopped_halfway_is_followed(store: Store, monkeypatch) -> No
     assert sums(read(store, NOON, NOON + 2 * HOUR)) == known
 
 
+def test_whoever_is_overtaken_takes_nothing_back(store: Store) -> None:
+    work_for(store, 61, Worker(store))
+    known = sums(read(store, NOON, NOON + 2 * HOUR))
+    now = NOON + HOUR + LATER
+
+    def overtake(_: float) -> None:
+        level = update(tables.levels).where(tables.levels.c.width == HOUR)
+        store.execute(level.values(closed_at=NOON + 5 * HOUR, rolled_at=NOON + 5 * HOUR))
+
+    store.run(lambda connection: roll_up(connection, "slow", now, sleep=overtake))
+    assert (HOUR, NOON + 5 * HOUR, NOON + 5 * HOUR) in store.rows(
+        tables.levels, "width", "closed_at", "rolled_at"
+    )
+    assert sums(read(store, NOON, NOON + HOUR)) == known
+
+
 def test_a_blob_that_is_damaged_costs_its_histogram_and_no_more(store: Store) -> None:
     work_for(store, 4, Worker(store))
     minutes = tables.queries[MINUTE]
